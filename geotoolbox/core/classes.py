@@ -1,0 +1,151 @@
+"""Class tables: which pixel value means what, and in which colour it is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geotoolbox.errors import BadLabels, explain
+
+__all__ = ["DEFAULT_COLORS", "IGNORE_INDEX", "ClassInfo", "ClassTable", "Color"]
+
+IGNORE_INDEX = -100
+"""The mask value of a pixel without a label (torch's own default for cross entropy)."""
+
+Color = tuple[int, int, int]
+
+# Hues spread for colour-blind readers (Okabe & Ito 2008, then Paul Tol's muted scheme).
+DEFAULT_COLORS: tuple[Color, ...] = (
+    (0, 114, 178),
+    (230, 159, 0),
+    (0, 158, 115),
+    (204, 121, 167),
+    (86, 180, 233),
+    (213, 94, 0),
+    (240, 228, 66),
+    (51, 34, 136),
+    (136, 204, 238),
+    (68, 170, 153),
+    (153, 153, 51),
+    (136, 34, 85),
+    (170, 68, 153),
+    (102, 153, 204),
+    (110, 110, 110),
+    (17, 119, 51),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassInfo:
+    """One class: its pixel value in files, its name and its colour (RGB, 0–255)."""
+
+    value: int
+    name: str
+    color: Color | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassTable:
+    """The classes of a label layer or model, in the order of the network's channels.
+
+    A *value* is what stands in a file; an *index* (0 … n-1) is the position here, and what a
+    sample's ``mask`` holds.
+
+    Example:
+        >>> table = ClassTable.from_names({11: "water", 41: "forest"})
+        >>> table.names, table.values
+        (('water', 'forest'), (11, 41))
+        >>> table.to_index(np.array([41, 11, 7])).tolist()
+        [1, 0, -100]
+    """
+
+    classes: tuple[ClassInfo, ...]
+
+    def __post_init__(self) -> None:
+        for what, items in (("value", self.values), ("name", self.names)):
+            double = sorted({i for i in items if items.count(i) > 1}, key=str)  # type: ignore[arg-type]
+            if double:
+                raise BadLabels(
+                    explain(
+                        f"a class {what} stands twice in the class table",
+                        got=", ".join(map(repr, double)),
+                        expected=f"each {what} once",
+                        fix="merge or rename these classes",
+                    )
+                )
+
+    @classmethod
+    def from_names(
+        cls, names: Mapping[int, str] | Sequence[str], colors: Mapping[int, Color] | None = None
+    ) -> ClassTable:
+        """Make a table from ``{value: name}``, or from names whose values are 0, 1, 2, …."""
+        pairs = names.items() if isinstance(names, Mapping) else enumerate(names)
+        found = colors or {}
+        return cls(tuple(ClassInfo(int(v), str(n), found.get(int(v))) for v, n in pairs))
+
+    @classmethod
+    def from_values(cls, values: Iterable[int]) -> ClassTable:
+        """Make a table of nameless classes, sorted by value."""
+        return cls(tuple(ClassInfo(int(v), f"class {int(v)}") for v in sorted(set(values))))
+
+    @classmethod
+    def from_json(cls, rows: Sequence[Mapping[str, Any]]) -> ClassTable:
+        """Read what :meth:`to_json` wrote."""
+        infos = []
+        for row in rows:
+            color = row.get("color")
+            rgb = None if color is None else (int(color[0]), int(color[1]), int(color[2]))
+            infos.append(ClassInfo(int(row["value"]), str(row["name"]), rgb))
+        return cls(tuple(infos))
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return plain rows for JSON."""
+        return [
+            {"value": c.value, "name": c.name, "color": list(c.color) if c.color else None}
+            for c in self.classes
+        ]
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def __iter__(self) -> Iterator[ClassInfo]:
+        return iter(self.classes)
+
+    def __getitem__(self, index: int) -> ClassInfo:
+        return self.classes[index]
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """The pixel values, by index."""
+        return tuple(c.value for c in self.classes)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names, by index."""
+        return tuple(c.name for c in self.classes)
+
+    @property
+    def colors(self) -> tuple[Color, ...]:
+        """The colours (RGB, 0–255), by index; the default palette where the data has none."""
+        return tuple(c.color or DEFAULT_COLORS[i % len(DEFAULT_COLORS)] for i, c in enumerate(self.classes))
+
+    def to_index(self, values: NDArray[Any]) -> NDArray[np.int64]:
+        """Map pixel values to class indices; values outside the table become ``IGNORE_INDEX``."""
+        known = np.asarray(self.values, dtype=np.int64)
+        order = np.argsort(known)
+        flat = np.asarray(values).astype(np.int64, copy=False)
+        position = np.clip(np.searchsorted(known[order], flat), 0, max(len(known) - 1, 0))
+        if not len(known):
+            return np.full(flat.shape, IGNORE_INDEX, dtype=np.int64)
+        index = order[position]
+        return np.where(known[index] == flat, index, IGNORE_INDEX).astype(np.int64)
+
+    def to_value(self, indices: NDArray[Any], nodata: int) -> NDArray[np.int64]:
+        """Map class indices back to pixel values; anything else becomes ``nodata``."""
+        known = np.asarray([*self.values, nodata], dtype=np.int64)
+        inside = (indices >= 0) & (indices < len(self.classes))
+        return known[np.where(inside, indices, len(self.classes))]

@@ -1,0 +1,135 @@
+"""Files that are whole or not there: written beside, verified, flushed, then renamed."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from geotoolbox.errors import CannotWrite, NoSpace, explain
+
+__all__ = ["atomic_path", "check_space", "check_writable", "free_bytes", "fsync", "sha256_of"]
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the bytes that are free where ``folder`` is (or would be)."""
+    place = folder
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(place).free
+
+
+def check_space(path: Path, needed_bytes: int) -> None:
+    """Raise :class:`NoSpace` before work starts, when the disk cannot hold the result."""
+    free = free_bytes(path.parent)
+    if free < needed_bytes:
+        raise NoSpace(
+            explain(
+                "not enough room on the disk",
+                where=path,
+                got=f"{free:,} bytes free",
+                expected=f"at least {needed_bytes:,} bytes",
+                fix="free some space or choose another output folder, then run the same command again",
+            )
+        )
+
+
+def check_writable(path: Path) -> None:
+    """Raise :class:`CannotWrite` before work starts, when ``path`` cannot be made.
+
+    The folder is created where it is missing; an empty probe file is made and removed, since
+    permission bits alone do not tell (root, network file systems, read-only mounts).
+    """
+    probe = path.with_name(path.name[:100] + f".{os.getpid()}.probe")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise CannotWrite(
+            explain(
+                "cannot write here",
+                where=path,
+                got=error.strerror or str(error),
+                expected="a folder that can be written to",
+                fix="choose another output path or change the folder's permissions",
+            )
+        ) from error
+    if path.is_dir():
+        raise CannotWrite(
+            explain("the output is a folder", where=path, expected="a file name", fix="add a name")
+        )
+
+
+def fsync(path: Path) -> None:
+    """Flush a file, and the folder entry, to the disk."""
+    for place, flags in ((path, os.O_RDONLY), (path.parent, os.O_RDONLY)):
+        handle = os.open(place, flags)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def sha256_of(path: Path, chunk_bytes: int = 1 << 20) -> str:
+    """Return the SHA-256 of a file's bytes, as hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(chunk_bytes):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@contextmanager
+def atomic_path(path: Path, verify: Callable[[Path], None] | None = None) -> Iterator[Path]:
+    """Give a path beside ``path`` to write to, and rename it at the end.
+
+    The temporary name ends in ``.part`` plus the final suffix (so that drivers know the format). When the
+    body or ``verify`` raises, the temporary file goes and ``path`` is what it was before.
+
+    Raises:
+        NoSpace: When the disk is full.
+
+    Example:
+        >>> import tempfile
+        >>> target = Path(tempfile.mkdtemp()) / "a.txt"
+        >>> with atomic_path(target) as part:
+        ...     _ = part.write_text("whole")
+        >>> target.read_text()
+        'whole'
+    """
+    path = Path(path)
+    part = path.with_name(f"{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield part
+        if verify is not None:
+            verify(part)
+        fsync(part)
+        os.replace(part, path)
+        fsync(path)
+    except OSError as error:
+        if _is_full(error):
+            raise NoSpace(
+                explain(
+                    "the disk is full",
+                    where=path,
+                    got=f"{free_bytes(path.parent):,} bytes free",
+                    fix="free some space, then run the same command again",
+                )
+            ) from error
+        raise
+    finally:
+        for left in (part, part.with_name(part.name + ".aux.xml")):
+            left.unlink(missing_ok=True)
+
+
+def _is_full(error: BaseException) -> bool:
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    if isinstance(error, OSError) and error.errno in full:
+        return True
+    words = str(error).lower()
+    return any(w in words for w in ("no space left", "disk is full", "disk full"))

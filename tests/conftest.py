@@ -1,0 +1,19 @@
+"""Settings that all tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@pytest.fixture(scope="session")
+def zion() -> Path:
+    """The folder of the Zion scene, where it is present beside the project."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data" / "zion"
+    if not (folder / "landsat_b2.tif").exists():
+        pytest.skip("the Zion scene is not here (../shared/data/zion)")
+    return folder
