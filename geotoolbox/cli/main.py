@@ -1,0 +1,118 @@
+"""``geotoolbox JOB …``: parse, run the job, say how it went.
+
+Exit codes: 0 done, 1 a fault of ours, 2 bad input, 3 finished with failed blocks, 130 cancelled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from geotoolbox import __version__
+from geotoolbox.core.events import Log
+from geotoolbox.errors import BlocksFailed, Cancelled, GeoToolboxError
+
+__all__ = ["main"]
+
+EXIT_OK, EXIT_FAULT, EXIT_BAD_INPUT, EXIT_FAILED_BLOCKS, EXIT_CANCELLED = 0, 1, 2, 3, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser = _parser(words)
+    parsed = parser.parse_args(words)
+    if not parsed.job:
+        parser.print_help()
+        return EXIT_OK
+    return _run(parsed)
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    from geotoolbox.jobs.registry import JOBS
+
+    parser = argparse.ArgumentParser(
+        prog="geotoolbox",
+        description="From imagery and labels to a map that can be trusted.",
+        epilog="'geotoolbox JOB --help' tells what a job takes. Every job writes the recipe that repeats it.",
+    )
+    parser.add_argument("--version", action="version", version=f"geotoolbox {__version__}")
+    jobs = parser.add_subparsers(dest="job", metavar="JOB", title="jobs")
+    wanted = next((w for w in words if w in JOBS), None)
+    for name, job in JOBS.items():
+        command = jobs.add_parser(name, help=job.summary, description=job.summary + ".")
+        if name == wanted:
+            _fill(command, name)
+    return parser
+
+
+def _fill(command: argparse.ArgumentParser, name: str) -> None:
+    from geotoolbox.cli.options import add_options
+    from geotoolbox.jobs.registry import find_job
+
+    job = find_job(name)
+    add_options(command, job.spec, job.positional)
+    output = command.add_argument_group("output")
+    output.add_argument(
+        "--events", choices=("auto", "text", "jsonl"), default="auto", help="how progress is shown"
+    )
+    output.add_argument("--verbose", action="store_true", help="log what the engine does, in detail")
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    from geotoolbox.cli.options import values_of
+    from geotoolbox.cli.show import JsonLines, PlainLines, Terminal, catch_signals
+    from geotoolbox.jobs.registry import find_job
+    from geotoolbox.jobs.spec import validate_spec
+
+    logging.basicConfig(level=logging.DEBUG if parsed.verbose else logging.WARNING, stream=sys.stderr)
+    reporter: JsonLines | PlainLines
+    if parsed.events == "jsonl":
+        reporter = JsonLines(sys.stdout)
+    elif sys.stderr.isatty() and parsed.events == "auto":
+        reporter = Terminal(sys.stderr)
+    else:
+        reporter = PlainLines(sys.stderr)
+    catch_signals(reporter)
+    job = find_job(parsed.job)
+    try:
+        result = job.run(validate_spec(job.spec, values_of(parsed, job.spec)), reporter)
+    except BaseException as error:
+        code, message = _judge(error)
+        if code == EXIT_FAULT:
+            logging.getLogger(__name__).exception("a fault of GeoToolbox itself")
+        return _end(reporter, code, message, None)
+    return _end(reporter, EXIT_OK, "", result)
+
+
+def _judge(error: BaseException) -> tuple[int, str]:
+    match error:
+        case Cancelled() | KeyboardInterrupt():
+            return EXIT_CANCELLED, str(error) or "cancelled"
+        case BlocksFailed():
+            return EXIT_FAILED_BLOCKS, str(error)
+        case GeoToolboxError():
+            return EXIT_BAD_INPUT, str(error)
+        case SystemExit():
+            raise error
+    return EXIT_FAULT, f"{type(error).__name__}: {error}"
+
+
+def _end(reporter: Any, code: int, message: str, result: Any) -> int:
+    from geotoolbox.cli.show import JsonLines
+
+    reporter.close()
+    summary = result.summary() if result is not None else ""
+    if isinstance(reporter, JsonLines):
+        values = result.to_json() if result is not None else {}
+        reporter.result({"exit_code": code, "message": message or summary, **values})
+    else:
+        if message:
+            kind = {EXIT_CANCELLED: "cancelled", EXIT_FAILED_BLOCKS: "finished with failures"}.get(code, "error")
+            reporter.emit(Log(message if message.startswith(kind) else f"{kind}: {message}"))
+        if summary:
+            sys.stdout.write(summary + "\n")
+    return code

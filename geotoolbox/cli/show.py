@@ -1,0 +1,137 @@
+"""How the terminal shows events: a line that is rewritten, plain lines in a pipe, or JSON lines."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+import time
+from types import FrameType
+from typing import Any, TextIO
+
+from geotoolbox.core.events import Artifact, Event, Log, Metric, Progress, to_json
+
+__all__ = ["JsonLines", "PlainLines", "Terminal", "catch_signals"]
+
+
+class _Base:
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self._stop = threading.Event()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the person asked to stop."""
+        return self._stop.is_set()
+
+    def cancel(self) -> None:
+        """Ask the job to stop at its next event."""
+        self._stop.set()
+
+    def close(self) -> None:
+        """End the output cleanly."""
+
+    def _line(self, text: str) -> None:
+        self.stream.write(text + "\n")
+        self.stream.flush()
+
+
+class JsonLines(_Base):
+    """One JSON object a line, for programs."""
+
+    def emit(self, event: Event) -> None:
+        """Write one event."""
+        self._line(json.dumps({"time": round(time.time(), 3), **to_json(event)}, ensure_ascii=False))
+
+    def result(self, values: dict[str, Any]) -> None:
+        """Write the last line: how the job ended."""
+        self._line(json.dumps({"time": round(time.time(), 3), "kind": "result", **values}, default=str))
+
+
+class PlainLines(_Base):
+    """Plain text for a pipe or a log file: a line when a stage starts, each tenth, and at its end."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._tenth: dict[str, int] = {}
+
+    def emit(self, event: Event) -> None:
+        """Write one event, where it says something new."""
+        match event:
+            case Log(level=level):
+                if level != "debug":
+                    self._line(event.message if level == "info" else f"{level}: {event.message}")
+            case Artifact():
+                self._line(f"wrote {event.path}")
+            case Progress():
+                self._progress(event)
+            case Metric():
+                pass
+
+    def _progress(self, event: Progress) -> None:
+        tenth = int(10 * event.done / event.total) if event.total else 10
+        if self._tenth.get(event.stage) != tenth:
+            self._tenth[event.stage] = tenth
+            self._line(describe_progress(event))
+
+
+class Terminal(PlainLines):
+    """A terminal: the progress line is rewritten in place."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._open = False
+        self._last = 0.0
+
+    def emit(self, event: Event) -> None:
+        """Show one event."""
+        if not isinstance(event, Progress | Metric):
+            self.close()
+        super().emit(event)
+
+    def _progress(self, event: Progress) -> None:
+        now, finished = time.monotonic(), event.done >= event.total
+        if now - self._last < 0.1 and not finished:
+            return
+        self._last = now
+        self.stream.write("\r\x1b[2K" + describe_progress(event))
+        self.stream.flush()
+        self._open = True
+        if finished:
+            self.close()
+
+    def close(self) -> None:
+        """Leave the progress line as it is and go to a new one."""
+        if self._open:
+            self.stream.write("\n")
+            self.stream.flush()
+            self._open = False
+
+
+def describe_progress(event: Progress) -> str:
+    """Return a progress event as one line of text.
+
+    Example:
+        >>> describe_progress(Progress("predict", 5, 20, 90.0))
+        'predict    25 %  [#####---------------]  1:30 left'
+    """
+    share = event.done / event.total if event.total else 1.0
+    bar = "#" * round(20 * share)
+    text = f"{event.stage:<9} {100 * share:3.0f} %  [{bar:-<20}]"
+    if event.seconds_left is not None and event.done < event.total:
+        minutes, seconds = divmod(round(event.seconds_left), 60)
+        text += f"  {minutes}:{seconds:02d} left"
+    return text + (f"  {event.message}" if event.message else "")
+
+
+def catch_signals(reporter: _Base) -> None:
+    """Let Ctrl-C and SIGTERM ask the job to stop; a second one stops at once."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if reporter.cancelled:
+            sys.exit(130)
+        reporter.cancel()
+
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, stop)

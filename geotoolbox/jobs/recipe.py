@@ -1,0 +1,139 @@
+"""Recipes: a job and its settings in a small YAML file, which any door can run again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from geotoolbox import __version__
+from geotoolbox.core.files import atomic_path
+from geotoolbox.errors import BadInput, CannotRead, explain
+from geotoolbox.jobs.registry import find_job
+from geotoolbox.jobs.spec import JobSpec, field_role, validate_spec
+
+__all__ = ["command_line", "read_recipe", "recipe_path", "recipe_text", "write_recipe"]
+
+_MAX_BYTES = 10_000_000
+
+
+def recipe_path(output: str | Path) -> Path:
+    """Return where the recipe of an output goes: beside it.
+
+    Example:
+        >>> recipe_path("maps/map.tif").as_posix()
+        'maps/map.recipe.yaml'
+    """
+    output = Path(output)
+    return output.with_name(output.stem + ".recipe.yaml")
+
+
+def recipe_text(job: str, spec: JobSpec, folder: Path | None = None) -> str:
+    """Return the recipe as YAML; paths are relative to ``folder`` where it is given."""
+    values = spec.model_dump(mode="json")
+    if folder is not None:
+        for name in values:
+            if field_role(type(spec), name) != "value":
+                values[name] = _each(values[name], lambda p: _relative(p, folder))
+    content = {"geotoolbox": __version__, "job": job, "spec": values}
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def write_recipe(job: str, spec: JobSpec, output: str | Path) -> Path:
+    """Write the recipe beside an output and return its path; paths in it are relative to its folder."""
+    path = recipe_path(output)
+    with atomic_path(path) as part:
+        part.write_text(recipe_text(job, spec, path.parent), encoding="utf-8")
+    return path
+
+
+def read_recipe(path: str | Path) -> tuple[str, JobSpec]:
+    """Read a recipe: the job's name and its spec, with paths as seen from here.
+
+    Raises:
+        CannotRead: When the file cannot be read.
+        BadInput: When it is no recipe, is newer, or its settings do not fit.
+    """
+    path = Path(path)
+    content = _load(path)
+    if not isinstance(content, dict) or not {"job", "spec"} <= set(content):
+        raise BadInput(
+            explain(
+                "this is not a recipe",
+                where=path,
+                expected="a YAML mapping with 'job' and 'spec'",
+                fix="use the .recipe.yaml file that a job wrote beside its output",
+            )
+        )
+    job = find_job(str(content["job"]))
+    values = content["spec"]
+    if not isinstance(values, dict):
+        raise BadInput(explain("the recipe's 'spec' is not a mapping", where=path, got=type(values).__name__))
+    _check_version(str(content.get("geotoolbox", __version__)), path)
+    spec = job.spec
+    for name in values:
+        if name in spec.model_fields and field_role(spec, name) != "value":
+            values[name] = _each(values[name], lambda p: _absolute(p, path.parent))
+    return job.name, validate_spec(spec, values)
+
+
+def command_line(path: Path) -> str:
+    """Return the command that repeats a recipe."""
+    return f"geotoolbox run {path}"
+
+
+def _load(path: Path) -> Any:
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise BadInput(explain("too large for a recipe", where=path, expected=f"≤ {_MAX_BYTES:,} bytes"))
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CannotRead(explain("cannot read the recipe", where=path, got=error.strerror)) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = str(error).replace("\n", " ")
+        raise BadInput(explain("the recipe is not plain YAML", where=path, got=reason)) from None
+
+
+def _check_version(version: str, path: Path) -> None:
+    def major_minor(text: str) -> tuple[int, ...]:
+        return tuple(int(p) for p in text.split(".")[:2] if p.isdigit())
+
+    if major_minor(version) > major_minor(__version__):
+        raise BadInput(
+            explain(
+                "the recipe was written by a newer GeoToolbox",
+                where=path,
+                got=version,
+                expected=f"at most {__version__}",
+                fix=f"install geotoolbox {version} or later",
+            )
+        )
+
+
+def _each(value: Any, change: Any) -> Any:
+    if value is None:
+        return None
+    return change(value) if isinstance(value, str) else [change(v) for v in value]
+
+
+def _is_url(path: str) -> bool:
+    return "://" in path or path.startswith("/vsi")
+
+
+def _relative(path: str, folder: Path) -> str:
+    if _is_url(path):
+        return path
+    full = os.path.abspath(os.path.expanduser(path))
+    try:
+        return Path(os.path.relpath(full, folder.resolve())).as_posix()
+    except ValueError:  # another drive on Windows
+        return full
+
+
+def _absolute(path: str, folder: Path) -> str:
+    if _is_url(path) or os.path.isabs(path):
+        return path
+    full = os.path.normpath(folder / path)
+    return os.path.relpath(full) if not os.path.relpath(full).startswith("..") else full

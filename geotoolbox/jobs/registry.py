@@ -1,0 +1,69 @@
+"""Which jobs there are. Nothing heavy is imported until a job is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from geotoolbox.core.events import Reporter
+from geotoolbox.errors import BadInput, explain
+
+if TYPE_CHECKING:  # pydantic is loaded with the first spec, not for --help
+    from geotoolbox.jobs.spec import JobSpec
+
+__all__ = ["JOBS", "Job", "find_job"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job: its name at every door, one line on what it does, and where it lives."""
+
+    name: str
+    summary: str
+    module: str
+    positional: str | None = None
+
+    @property
+    def spec(self) -> type[JobSpec]:
+        """The class of its settings."""
+        found: type[JobSpec] = import_module(self.module).Spec
+        return found
+
+    @property
+    def run(self) -> Callable[[Any, Reporter], Any]:
+        """The function that does it: ``run(spec, events) -> result``."""
+        found: Callable[[Any, Reporter], Any] = import_module(self.module).run
+        return found
+
+
+_HERE = "geotoolbox.jobs"
+
+JOBS: dict[str, Job] = {
+    job.name: job
+    for job in (
+        Job("inspect", "Say what files hold, and how they fit together", f"{_HERE}.inspect", "files"),
+        Job("train", "Train a model on images and labels", f"{_HERE}.train"),
+        Job("predict", "Make a map, and polygons, with a trained model", f"{_HERE}.predict"),
+        Job("evaluate", "Compare a map with a reference, and write a report", f"{_HERE}.evaluate"),
+        Job("polygonise", "Turn a class map into polygons", f"{_HERE}.polygonise"),
+        Job("sample", "Export patches (chips) with their footprints", f"{_HERE}.sample"),
+        Job("rasterize", "Burn labels onto the grid of an image", f"{_HERE}.rasterize"),
+        Job("indices", "Compute spectral indices (NDVI, …) as a GeoTIFF", f"{_HERE}.indices"),
+        Job("stack", "Bring layers onto one grid as a multi-band GeoTIFF", f"{_HERE}.stack"),
+        Job("run", "Run a recipe that any job has written", f"{_HERE}.run", "recipe"),
+        Job("demo", "Make a scene, train, predict, evaluate: the whole path", f"{_HERE}.demo"),
+    )
+}
+
+
+def find_job(name: str) -> Job:
+    """Return the job of that name.
+
+    Raises:
+        BadInput: When there is none.
+    """
+    if name not in JOBS:
+        raise BadInput(explain("no such job", got=repr(name), expected=f"one of {', '.join(JOBS)}"))
+    return JOBS[name]

@@ -1,0 +1,116 @@
+"""What jobs give back: small values that say themselves in a sentence and as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+__all__ = ["EvaluateJobResult", "FileResult", "JobResult", "PredictJobResult", "TextResult", "TrainJobResult"]
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """The base of all results."""
+
+    def summary(self) -> str:
+        """Return what a person wants to read at the end."""
+        return ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class TextResult(JobResult):
+    """A result that is a text, with the values behind it."""
+
+    text: str
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def summary(self) -> str:
+        """Return the text."""
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class FileResult(JobResult):
+    """Files that were written, with a sentence about them."""
+
+    files: tuple[str, ...]
+    recipe: str
+    note: str = ""
+
+    def summary(self) -> str:
+        """Name the files and the recipe."""
+        lines = [self.note] if self.note else []
+        return "\n".join([*lines, *(f"  {name}" for name in self.files), f"repeat with: geotoolbox run {self.recipe}"])
+
+
+@dataclass(frozen=True, slots=True)
+class TrainJobResult(JobResult):
+    """A trained model: its bundle, report and scores on the held-out blocks."""
+
+    model: str
+    report: str
+    recipe: str
+    overall_accuracy: float
+    mean_iou: float
+    epochs: int
+    seconds: float
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def summary(self) -> str:
+        """Say how good the model is, next to its baselines."""
+        lines = [
+            f"model      {self.model}",
+            f"report     {self.report}",
+            f"held out   accuracy {self.overall_accuracy:.3f}, mean IoU {self.mean_iou:.3f} "
+            f"after {self.epochs} epochs ({self.seconds:.0f} s)",
+        ]
+        for name, scores in self.baselines.items():
+            lines.append(
+                f"compare    {name}: accuracy {scores['overall_accuracy']:.3f}, mean IoU {scores['mean_iou']:.3f}"
+            )
+        return "\n".join([*lines, f"repeat     geotoolbox run {self.recipe}"])
+
+
+@dataclass(frozen=True, slots=True)
+class PredictJobResult(JobResult):
+    """A map, and what was written with it."""
+
+    map: str
+    recipe: str
+    files: tuple[str, ...]
+    class_areas_ha: dict[str, float]
+    seam_ratio: float
+    failed_blocks: tuple[str, ...]
+    seconds: float
+
+    def summary(self) -> str:
+        """Name the files, the class areas and how seamless the map is."""
+        lines = [f"map        {self.map}", *(f"also       {name}" for name in self.files)]
+        width = max((len(name) for name in self.class_areas_ha), default=0)
+        lines += [f"area       {name:<{width}}  {area:>12,.1f} ha" for name, area in self.class_areas_ha.items()]
+        lines.append(f"seams      ratio {self.seam_ratio:.3f} (1 is seamless)  in {self.seconds:.0f} s")
+        return "\n".join([*lines, f"repeat     geotoolbox run {self.recipe}"])
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateJobResult(JobResult):
+    """How well a map agrees with a reference."""
+
+    overall_accuracy: float
+    mean_iou: float
+    pixels: int
+    scores: dict[str, Any]
+    files: tuple[str, ...]
+    recipe: str
+
+    def summary(self) -> str:
+        """Say the scores in a line, and name the files."""
+        lines = [
+            f"accuracy   {self.overall_accuracy:.3f}, mean IoU {self.mean_iou:.3f} on {self.pixels:,} pixels",
+            *(f"wrote      {name}" for name in self.files),
+        ]
+        return "\n".join([*lines, f"repeat     geotoolbox run {self.recipe}"] if self.recipe else lines)

@@ -1,0 +1,81 @@
+"""The base of all job specs, and the field types that every door understands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from geotoolbox.errors import BadInput, explain
+
+__all__ = ["InputFile", "InputFiles", "JobSpec", "OutputFile", "Role", "field_role", "field_unit", "validate_spec"]
+
+Role = Literal["input", "output", "value"]
+
+InputFile = Annotated[str, Field(json_schema_extra={"role": "input"})]
+InputFiles = Annotated[tuple[str, ...], Field(json_schema_extra={"role": "input"})]
+OutputFile = Annotated[str, Field(json_schema_extra={"role": "output"})]
+
+
+class JobSpec(BaseModel):
+    """A job's settings: every field has a name in the field's terms, a description, limits and a default.
+
+    Units stand in the names (``_px``, ``_m``, ``_m2``). Specs are immutable and refuse unknown fields.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def field_role(spec: type[JobSpec], name: str) -> Role:
+    """Tell whether a field names files that are read, a file that is written, or is a plain value."""
+    extra = spec.model_fields[name].json_schema_extra
+    role = extra.get("role", "value") if isinstance(extra, dict) else "value"
+    return role if role in ("input", "output") else "value"  # type: ignore[return-value]
+
+
+def field_unit(name: str) -> str:
+    """Return the unit that a field's name carries, or an empty string.
+
+    Example:
+        >>> field_unit("minimum_area_m2"), field_unit("epochs")
+        ('m²', '')
+    """
+    units = {"m": "m", "m2": "m²", "px": "px", "minutes": "min", "mb": "MB", "percent": "%"}
+    return units.get(name.rsplit("_", 1)[-1], "")
+
+
+def validate_spec(spec: type[JobSpec], values: dict[str, Any]) -> JobSpec:
+    """Make a spec from plain values.
+
+    Raises:
+        BadInput: One sentence for each value that does not fit, with the name of its option.
+    """
+    try:
+        return spec.model_validate(values)
+    except ValidationError as error:
+        lines = []
+        for item in error.errors():
+            option = ".".join(str(part) for part in item["loc"]) or "settings"
+            lines.append(f"{option}: {item['msg']}" + (f" (got {item['input']!r})" if item["loc"] else ""))
+        raise BadInput(
+            explain(
+                "some settings do not fit",
+                where="; ".join(lines),
+                fix="see the job's --help for what each one takes",
+            )
+        ) from None
+
+
+def existing(path: str) -> Path:
+    """Return the path when it exists, else say so.
+
+    Raises:
+        BadInput: When nothing is there.
+    """
+    place = Path(path).expanduser()
+    if not place.exists():
+        raise BadInput(
+            explain("no such file", where=path, fix="check the spelling and the folder you stand in")
+        )
+    return place
