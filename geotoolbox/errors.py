@@ -23,6 +23,7 @@ __all__ = [
     "NoOverlap",
     "NoSpace",
     "TooLarge",
+    "UnsafeBundle",
     "UnsafeInput",
     "explain",
 ]
@@ -62,6 +63,10 @@ class UnsafeInput(BadInput):
 
 class BadBundle(BadInput):
     """A model bundle is damaged, newer than this version, or not a bundle."""
+
+
+class UnsafeBundle(BadBundle, UnsafeInput):
+    """A model bundle holds something that could run code or write elsewhere."""
 
 
 class ModelFailed(GeoToolboxError, ArithmeticError):

@@ -1,0 +1,198 @@
+"""The report: whole, safe, and honest in its first sentence."""
+
+from __future__ import annotations
+
+import math
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from shapely.geometry import box
+
+from geotoolbox.core.classes import ClassTable
+from geotoolbox.errors import TooLarge
+from geotoolbox.metrics import compute_scores
+from geotoolbox.visualization import Baseline, Preview, SplitMap, evaluation_report, training_report
+from geotoolbox.visualization.report import (
+    MAX_REPORT_BYTES,
+    Cell,
+    Code,
+    Report,
+    Section,
+    Table,
+    Tile,
+    render_report,
+)
+from geotoolbox.visualization.wording import baseline_sentences, weak_points
+
+EVIL = "<script>alert(1)</script>\"' onload=x"
+TABLE = ClassTable.from_names(["field", "forest", "water"])
+COUNTS = np.array([[600, 50, 0], [100, 240, 0], [6, 4, 0]])
+
+
+class Tags(HTMLParser):
+    """Collects tags and attributes, and checks that they nest."""
+
+    VOID = frozenset({"meta", "img", "br", "use", "path", "image"})
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+
+def full_training_report(name: str = "Crops", classes: ClassTable = TABLE) -> str:
+    truth = np.random.default_rng(0).integers(-1, 3, (60, 80))
+    preview = Preview(name, np.maximum(truth, 0), truth, np.random.default_rng(1).random((4, 60, 80)))
+    return training_report(
+        title=name,
+        classes=classes,
+        confusion=COUNTS,
+        baselines=[Baseline(name, 0.8, 0.4)],
+        history=[
+            {"epoch": 0, "train_loss": 1.0, name: 3},
+            {"epoch": 1, "train_loss": 0.5, "val_mean_iou": 0.4},
+        ],
+        best_epoch=1,
+        previews=[preview],
+        split=SplitMap({name: box(0, 0, 1000, 1000), "test": box(2000, 0, 3000, 1000)}, "EPSG:32612"),
+        class_pixels={name: [5, 6, 7]},
+        facts={name: name},
+        sources=[name],
+        notes=[name],
+        recipe_yaml=name,
+        versions={name: name},
+    )
+
+
+def test_report_is_one_whole_page_that_loads_nothing() -> None:
+    page = full_training_report()
+    tags = Tags(page)
+    assert tags.open == []
+    assert len(page.encode()) < MAX_REPORT_BYTES
+    for tag, attributes in tags.found:
+        assert tag not in {"link", "iframe", "object", "embed"}
+        for key in ("src", "href", "xlink:href"):
+            value = attributes.get(key)
+            assert value is None or value.startswith(("data:image/png", "#")), (tag, value)
+    assert "url(http" not in page and "@import" not in page
+
+
+def test_every_picture_has_words_and_ids_are_unique() -> None:
+    tags = Tags(full_training_report())
+    pictures = [(t, a) for t, a in tags.found if t == "img" or (t == "svg")]
+    assert len(pictures) >= 9
+    for tag, attributes in pictures:
+        assert attributes.get("alt" if tag == "img" else "aria-label")
+    ids = [a["id"] for _, a in tags.found if "id" in a]
+    assert len(ids) == len(set(ids))
+
+
+def test_s14_names_are_escaped_everywhere() -> None:
+    evil = ClassTable.from_names({1: EVIL, 2: EVIL + "2", 3: "<img src=x onerror=y>"})
+    page = full_training_report(EVIL, evil)
+    tags = Tags(page)
+    assert sum(tag == "script" for tag, _ in tags.found) == 1
+    for _, attributes in tags.found:
+        assert not any(key.startswith("on") for key in attributes)
+    assert "&lt;script&gt;alert(1)" in page
+    other = evaluation_report(
+        title=EVIL, classes=evil, confusion=COUNTS, area=EVIL, sources=[EVIL], recipe_yaml=EVIL
+    )
+    assert sum(tag == "script" for tag, _ in Tags(other).found) == 1
+
+
+def test_s14_the_page_lets_only_its_own_script_run() -> None:
+    policy = re.search(r'Security-Policy" content="([^"]+)"', full_training_report())
+    assert policy is not None
+    assert "default-src 'none'" in policy[1]
+    assert re.search(r"script-src 'sha256-[\w+/=]{44}'", policy[1])
+
+
+def test_control_characters_do_not_reach_the_page() -> None:
+    page = render_report(
+        Report("a", "b\x00\x1b\u202ec", "", [Tile("x", "1")], [Section("s", [Code("l1\nl2", "r")])])
+    )
+    assert "<h1>bc</h1>" in page and "l1\nl2" in page
+
+
+def test_first_sentence_says_how_good_against_what_on_how_many() -> None:
+    page = full_training_report()
+    summary = re.search(r'class="summary">([^<]+)<', page)
+    assert summary is not None
+    text = summary[1].replace("\u202f", " ")
+    assert text.startswith("The model labels 84.0 % of 1 000 held-out pixels correctly (mean IoU 0.468).")
+    assert (
+        "It beats a Crops (80.0 %, mean IoU 0.400) by 4.0 points of accuracy and 0.068 of mean IoU." in text
+    )
+
+
+def test_a_model_worse_than_its_baseline_is_said_to_be_so() -> None:
+    scores = compute_scores(COUNTS, TABLE.names)
+    worse = baseline_sentences(scores, [Baseline("random forest", 0.9, 0.9)], "It")
+    assert worse.startswith("It does not beat a random forest (90.0 %")
+    mixed = baseline_sentences(scores, [Baseline("random forest", 0.8, 0.9)], "It")
+    assert mixed.endswith("in accuracy, but not in mean IoU.")
+    assert "No baseline" in baseline_sentences(scores, [], "It")
+    assert "No baseline" in baseline_sentences(scores, [Baseline("x", math.nan, math.nan)], "It")
+
+
+def test_weak_classes_are_named() -> None:
+    counts = np.array([[5000, 0, 0, 0], [1900, 100, 0, 0], [5, 0, 5, 0], [0, 0, 0, 0]])
+    poor, few, absent = weak_points(compute_scores(counts, ["a", "b", "c", "d"]))
+    assert "b (0.05)" in poor and "c (10)" in few and "d" in absent
+
+
+def test_evaluation_says_whether_the_pixels_were_held_out() -> None:
+    def page(held_out: bool | None) -> str:
+        return evaluation_report(title="m", classes=TABLE, confusion=COUNTS, held_out=held_out)
+
+    assert "held-out pixels" in page(True) and "flatter" not in page(True)
+    assert "were trained on, so the scores flatter" in page(False)
+    assert "It is not known whether" in page(None)
+
+
+def test_overlapping_split_is_warned_of() -> None:
+    areas = {"train": box(0, 0, 20, 10), "test": box(10, 0, 30, 10)}
+    page = training_report(title="m", classes=TABLE, confusion=COUNTS, split=SplitMap(areas, "EPSG:32612"))
+    assert "These areas overlap: train and test" in page
+
+
+def test_r66_report_of_a_single_class_is_made_and_says_undefined() -> None:
+    page = evaluation_report(title="m", classes=ClassTable.from_names(["x"]), confusion=np.array([[9]]))
+    assert "undefined of 9" in page and "one class only" in page
+
+
+def test_pictures_shrink_until_the_report_fits() -> None:
+    noise = np.random.default_rng(0).random((3, 700, 700)) * 255
+    mask = np.zeros((700, 700), dtype=int)
+    previews = [Preview(f"place {i}", mask, mask, noise) for i in range(5)]
+    page = evaluation_report(title="m", classes=TABLE, confusion=COUNTS, previews=previews)
+    assert len(page.encode()) < MAX_REPORT_BYTES
+
+
+def test_a_report_that_cannot_fit_is_refused() -> None:
+    with pytest.raises(TooLarge, match="5,000,000"):
+        render_report(Report("a", "b", "c", [], [Section("s", [Code("x" * MAX_REPORT_BYTES, "r")])]))
+
+
+def test_tables_carry_exact_values_for_the_csv() -> None:
+    table = Table(
+        "t", ["Class", "IoU"], [[Cell("a"), Cell("0.333", 1 / 3)], [Cell("b"), Cell("–", math.nan, "why")]]
+    )
+    page = render_report(Report("a", "b", "c", [], [Section("s", [table])]))
+    assert f'data-value="{1 / 3}"' in page and 'data-value="NaN"' in page and "(why)" in page
