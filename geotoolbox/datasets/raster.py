@@ -1,0 +1,317 @@
+"""RasterDataset: files on the disk as one layer of images or labels."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from shapely.geometry.base import BaseGeometry
+
+from geotoolbox.alignment import Resampling, plan_read, read_onto
+from geotoolbox.alignment import explain as explain_plan
+from geotoolbox.core.classes import IGNORE_INDEX, ClassTable
+from geotoolbox.core.events import SILENT, Reporter
+from geotoolbox.core.query import Band, Query, Reading, Scene, TimeInterval
+from geotoolbox.datasets.base import GeoDataset, Kind, Transform
+from geotoolbox.datasets.dates import Dates, times_of
+from geotoolbox.datasets.groups import FileGroup, group_files, match_names
+from geotoolbox.datasets.labels import ClassesLike, check_whole, find_classes, looks_like_labels
+from geotoolbox.datasets.paths import Paths, find_files
+from geotoolbox.datasets.policy import Mixed, check_same, select_bands
+from geotoolbox.datasets.units import Unit, make_units
+from geotoolbox.errors import BadInput, explain
+from geotoolbox.indexing import FileIndex, build_index
+from geotoolbox.indexing.geometry import same_crs
+
+__all__ = ["RasterDataset"]
+
+_logger = logging.getLogger(__name__)
+
+
+class RasterDataset(GeoDataset):
+    """Raster files seen as one layer.
+
+    Files with all bands at different places are tiles. Single-band images on one grid are the bands of one
+    image (one file a band), in the order of the list. Files in different CRSs keep their own grids: nothing
+    is warped to a common one. Any other difference is refused (see ``mixed``).
+
+    Band names are those in the files, else what differs in the file names (``scene_b2.tif``, ``scene_b3.tif``:
+    ``b2``, ``b3``), else ``band_1``, ``band_2``, ….
+
+    Args:
+        paths: A file, a folder (with its sub-folders), a glob, a GDAL path, or a list of these.
+        bands: Names to select and order; or as many new names as there are bands.
+        kind: ``image``, ``labels``, or ``auto``: one band of whole numbers with a palette or class names is
+            a label layer.
+        classes: The classes of a label layer: ``{value: name}``, a list of names of the values 0, 1, 2, …, or
+            a table. By default from the files: attribute table, category names, palette, else their values.
+        nodata: A fill value that holds instead of the declared one, in all files.
+        filename_glob: Which names in a folder count.
+        filename_regex: A pattern for names (``re.VERBOSE``) with the named groups ``band``, ``date`` or ``start``
+            and ``stop``.
+        date_format: Of the dates in the names, as for ``datetime.strptime``.
+        dates: A table of dates by path, file name or stem, instead of dates in names.
+        resampling: ``auto`` is bilinear for images and nearest for labels; both average when much coarser
+            only as far as :mod:`geotoolbox.alignment` says.
+        transforms: Applied to each sample at the end.
+        cache: A GeoParquet file to keep the index in; nothing is written without it.
+        time_series: Whether an image is (T,C,H,W), one for each date, rather than a mosaic.
+        scaled: Whether each file's scale and offset are applied.
+        mixed: What to do with files that differ: see :data:`geotoolbox.datasets.policy.Mixed`.
+        footprints: Whether to find the polygon of valid data of each file (else its outline).
+        allow_vrt: Whether VRT files may be read.
+        allow_remote: Whether URLs and /vsi paths may be read.
+        reporter: Hears of the progress of indexing.
+
+    Raises:
+        CannotRead: When a file cannot be read.
+        CannotAlign: When a file has no place on the ground.
+        MixedSources: When files differ.
+        BandMismatch: When a band asked for is not there.
+        BadLabels: When labels cannot be turned into classes.
+    """
+
+    def __init__(
+        self,
+        paths: Paths,
+        *,
+        bands: Sequence[str] | None = None,
+        kind: Literal["auto", "image", "labels"] = "auto",
+        classes: ClassesLike | None = None,
+        nodata: float | None = None,
+        filename_glob: str = "*",
+        filename_regex: str | None = None,
+        date_format: str = "%Y%m%d",
+        dates: Dates | None = None,
+        resampling: Resampling = "auto",
+        transforms: Transform | None = None,
+        cache: str | Path | None = None,
+        time_series: bool = False,
+        scaled: bool = False,
+        mixed: Mixed = "error",
+        footprints: bool = True,
+        allow_vrt: bool = False,
+        allow_remote: bool = False,
+        reporter: Reporter = SILENT,
+    ) -> None:
+        files = find_files(paths, filename_glob=filename_glob, allow_vrt=allow_vrt)
+        matches = match_names(files, filename_regex)
+        files = tuple(matches) if matches is not None else files
+        index = build_index(
+            files,
+            cache=Path(cache) if cache is not None else None,
+            footprints=footprints and nodata is None,
+            times=times_of(files, matches, date_format, dates),
+            reporter=reporter,
+            allow_vrt=allow_vrt,
+            allow_remote=allow_remote,
+        )
+        self.transforms = transforms
+        self.time_series = time_series
+        self._scaled = scaled
+        self._kind = _kind(kind, index, classes)
+        groups = group_files(index.records, matches, stack=self._kind == "image")
+        groups = select_bands(groups, bands)
+        check_same(groups, mixed=mixed, scaled=scaled)
+        self._check_labels(groups)
+        self._bands = tuple(Band(n) for n in groups[0].names) if self._kind == "image" else ()
+        self._classes = find_classes(index.records, classes, nodata) if self._kind == "labels" else None
+        self._resampling: Resampling = resampling if resampling != "auto" else self._default_resampling()
+        self._units = make_units(
+            groups, nodata, categorical=self._kind == "labels", allow_vrt=allow_vrt, allow_remote=allow_remote
+        )
+        self._index = FileIndex([u.record for u in self._units])
+        self._strangers: set[int] = set()
+
+    def _check_labels(self, groups: Sequence[FileGroup]) -> None:
+        wide = [g for g in groups if len(g.channels) > 1]
+        if self._kind == "labels" and (wide or self.time_series or self._scaled):
+            where = wide[0].paths[0] if wide else groups[0].paths[0]
+            got = f"{len(wide[0].channels)} bands" if wide else "time_series or scaled"
+            raise BadInput(
+                explain("a label layer has one band of class values", where=where, got=got, fix="bands=[…]")
+            )
+
+    def _default_resampling(self) -> Resampling:
+        return "nearest" if self._kind == "labels" else "bilinear"
+
+    @property
+    def kind(self) -> Kind:
+        """``image`` or ``labels``."""
+        return self._kind
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """The bands, in channel order; empty for labels."""
+        return self._bands
+
+    @property
+    def classes(self) -> ClassTable | None:
+        """The classes; None for images."""
+        return self._classes
+
+    @property
+    def index(self) -> FileIndex:
+        """The index of the images or tiles (one record for each group of files)."""
+        return self._index
+
+    def source_files(self) -> tuple[str, ...]:
+        """Return the paths of all files."""
+        return tuple(dict.fromkeys(p for u in self._units for p in u.paths))
+
+    def scenes(self) -> tuple[Scene, ...]:
+        """Return one scene for each image or tile; for a time series, one for each place."""
+        scenes = [Scene(u.name, u.geobox, u.record.native_footprint, u.time) for u in self._units]
+        return _by_place(scenes) if self.time_series else tuple(scenes)
+
+    def coverage(self) -> tuple[tuple[BaseGeometry, TimeInterval], ...]:
+        """Return where and when there is data, as polygons in longitude and latitude."""
+        return tuple((u.record.footprint, u.time) for u in self._units if not u.record.footprint.is_empty)
+
+    def explain(self, query: Query) -> str:
+        """Say for each source how it would be read: window, overview, kernel, error."""
+        lines = [
+            explain_plan(plan_read(source, query.geobox, self._resampling))
+            for unit in self._units_for(query)
+            for source, _ in unit.sources
+        ]
+        return "\n".join(lines) or "no file has data there and then"
+
+    def read(self, query: Query) -> Reading:
+        """Read onto the query's grid.
+
+        Of several files at a place, those on the query's own grid come first, then those in its CRS, then
+        the order of the files; the first that has all bands at a pixel wins.
+        """
+        units = self._units_for(query)
+        if self._kind == "labels":
+            return self._read_labels(units, query)
+        if not self.time_series:
+            image, valid = self._mosaic(units, query.geobox)
+            return Reading(query.geobox, image, None, valid)
+        frames: dict[TimeInterval, list[Unit]] = {}
+        for unit in units:
+            frames.setdefault(unit.time, []).append(unit)
+        dates = sorted(frames, key=lambda t: (t.start is None, t.start, t.end is None, t.end))
+        pairs = [self._mosaic(frames[d], query.geobox) for d in dates]
+        shape = tuple(query.geobox.shape)
+        image = (
+            np.stack([p[0] for p in pairs]) if pairs else np.zeros((0, len(self._bands), *shape), np.float32)
+        )
+        valid = np.stack([p[1] for p in pairs]) if pairs else np.zeros((0, *shape), dtype=bool)
+        return Reading(query.geobox, image, None, valid, tuple(dates))
+
+    def _units_for(self, query: Query) -> list[Unit]:
+        if len(self._units) == 1:
+            only = self._units[0]
+            return [only] if only.time.overlaps(query.time) else []
+        found = [self._units[i] for i in self._index.find(query.geobox, query.time)]
+        return sorted(found, key=lambda u: _distance(u.geobox, query.geobox))
+
+    def _mosaic(self, units: Sequence[Unit], geobox: GeoBox) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        shape = tuple(geobox.shape)
+        image = np.zeros((len(self._bands), *shape), dtype=np.float32)
+        valid = np.zeros(shape, dtype=bool)
+        for number, unit in enumerate(units):
+            values, here = self._read_unit(unit, geobox)
+            if number == 0:
+                image, valid = np.where(here, values, np.float32(0)), here
+            else:
+                new = here & ~valid
+                np.copyto(image, values, where=new)
+                valid = valid | here
+            if valid.all():
+                break
+        return image, valid
+
+    def _read_unit(self, unit: Unit, geobox: GeoBox) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        images, valids = [], []
+        for source, record in unit.sources:
+            record.check_unchanged()
+            values, valid = read_onto(source, geobox, self._resampling)
+            if self._scaled:
+                scale, offset = (np.array(v)[:, None, None] for v in (source.scale, source.offset))
+                values = (values.astype(np.float64) * scale + offset).astype(np.float32)
+            images.append(values)
+            valids.append(valid)
+        image = images[0] if len(images) == 1 else np.concatenate(images)
+        everywhere: NDArray[np.bool_] = np.all([v.all(axis=0) for v in valids], axis=0)
+        return image, everywhere
+
+    def _read_labels(self, units: Sequence[Unit], query: Query) -> Reading:
+        assert self._classes is not None
+        mask = np.full(tuple(query.geobox.shape), IGNORE_INDEX, dtype=np.int64)
+        for unit in units:
+            source, record = unit.sources[0]
+            record.check_unchanged()
+            values, valid = read_onto(source, query.geobox, self._resampling, keep_dtype=True)
+            check_whole(values[0][valid[0]], source.path)
+            index = self._classes.to_index(np.where(valid[0], values[0], 0))
+            self._tell_strangers(values[0][valid[0] & (index == IGNORE_INDEX)], source.path)
+            new = valid[0] & (mask == IGNORE_INDEX)
+            np.copyto(mask, index, where=new)
+            if (mask != IGNORE_INDEX).all():
+                break
+        return Reading(query.geobox, None, mask, mask != IGNORE_INDEX)
+
+    def _tell_strangers(self, values: NDArray[Any], path: str) -> None:
+        if not values.size:
+            return
+        found, counts = np.unique(values, return_counts=True)
+        for value, count in zip(found.tolist(), counts.tolist(), strict=True):
+            if int(value) not in self._strangers:
+                self._strangers.add(int(value))
+                _logger.warning("%s: value %d is no class (%d pixels here); ignored", path, value, count)
+
+
+def _kind(asked: str, index: FileIndex, classes: ClassesLike | None) -> Literal["image", "labels"]:
+    if asked in ("image", "labels"):
+        return "labels" if asked == "labels" else "image"
+    if asked != "auto":
+        raise BadInput(explain("unknown kind", got=repr(asked), expected="auto, image or labels"))
+    if classes is not None:
+        return "labels"
+    found = [looks_like_labels(r.header) for r in index]
+    if any(found) and not all(found):
+        labels = [r.path for r, is_label in zip(index, found, strict=True) if is_label]
+        raise BadInput(
+            explain(
+                "some files look like labels (a palette or class names), some like images",
+                where=", ".join(labels[:10]),
+                fix="make one dataset of each and join them with &, or pass kind='image'",
+            )
+        )
+    return "labels" if all(found) else "image"
+
+
+def _distance(own: GeoBox, asked: GeoBox) -> int:
+    """Return 0 for a grid that the question is a window of, 1 for the same CRS, else 2."""
+    if not same_crs(own.crs, asked.crs):
+        return 2
+    relative = ~own.affine * asked.affine
+    whole = abs(relative.c - round(relative.c)) < 1e-3 and abs(relative.f - round(relative.f)) < 1e-3
+    same = max(abs(relative.a - 1), abs(relative.e - 1), abs(relative.b), abs(relative.d)) < 1e-6
+    return 0 if whole and same else 1
+
+
+def _by_place(scenes: Sequence[Scene]) -> tuple[Scene, ...]:
+    places: dict[object, list[Scene]] = {}
+    for scene in scenes:
+        places.setdefault((tuple(scene.geobox.shape), scene.geobox.affine, str(scene.geobox.crs)), []).append(
+            scene
+        )
+    merged = []
+    for group in places.values():
+        starts, ends = [s.time.start for s in group], [s.time.end for s in group]
+        start = None if None in starts else min(t for t in starts if t is not None)
+        end = None if None in ends else max(t for t in ends if t is not None)
+        footprint = shapely.union_all([s.footprint for s in group])
+        merged.append(replace(group[0], footprint=footprint, time=TimeInterval(start, end)))
+    return tuple(merged)

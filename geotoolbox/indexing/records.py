@@ -1,0 +1,106 @@
+"""One row of the index: what a file says about itself, where its valid data is, and when."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from typing import Any
+
+from affine import Affine
+from shapely.geometry.base import BaseGeometry
+
+from geotoolbox.core.header import RasterHeader
+from geotoolbox.core.query import ALWAYS, TimeInterval
+from geotoolbox.core.sniffing import local_path
+from geotoolbox.errors import CannotRead, explain
+
+__all__ = ["FileRecord", "header_from_json", "header_to_json"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """What the index knows about one file.
+
+    Attributes:
+        header: The header's facts, file size and time of change among them.
+        native_footprint: The polygon of valid data in the file's own CRS.
+        footprint: The same in longitude and latitude (EPSG:4326), cut at the antimeridian.
+        time: When the data is from.
+    """
+
+    header: RasterHeader
+    native_footprint: BaseGeometry
+    footprint: BaseGeometry
+    time: TimeInterval = ALWAYS
+
+    @property
+    def path(self) -> str:
+        """The path of the file."""
+        return self.header.path
+
+    def check_unchanged(self) -> None:
+        """Raise :class:`CannotRead` when the file is gone or was replaced after indexing."""
+        state = file_state(self.path)
+        if state is None or state == (self.header.size_bytes, self.header.mtime_ns):
+            return
+        raise CannotRead(
+            explain(
+                "the file was replaced after it was indexed",
+                where=self.path,
+                got=f"{state[0]:,} bytes",
+                expected=f"{self.header.size_bytes:,} bytes and the same time of change",
+                fix="make the dataset again (its index refreshes itself)",
+            )
+        )
+
+
+def file_state(path: str) -> tuple[int, int] | None:
+    """Return (size in bytes, time of change in ns) of a local file; None for a remote one.
+
+    Raises:
+        CannotRead: When the file is gone.
+    """
+    local = local_path(path)
+    if local is None:
+        return None
+    try:
+        facts = os.stat(local)
+    except (OSError, ValueError) as error:
+        raise CannotRead(
+            explain(
+                "the file is gone or cannot be reached",
+                where=path,
+                got=getattr(error, "strerror", None) or str(error),
+                fix="put it back, or make the dataset without it",
+            )
+        ) from error
+    return facts.st_size, facts.st_mtime_ns
+
+
+def header_to_json(header: RasterHeader) -> str:
+    """Return a header as one line of JSON."""
+    plain: dict[str, Any] = {f.name: getattr(header, f.name) for f in fields(header)}
+    plain["transform"] = list(header.transform)[:6]
+    return json.dumps(plain, ensure_ascii=False, allow_nan=True)
+
+
+def header_from_json(text: str) -> RasterHeader:
+    """Read what :func:`header_to_json` wrote."""
+    plain: dict[str, Any] = json.loads(text)
+    plain["transform"] = Affine(*plain["transform"])
+    for name in ("colormap", "category_names"):
+        if plain[name] is not None:
+            plain[name] = {int(k): tuple(v) if isinstance(v, list) else v for k, v in plain[name].items()}
+    plain["mask_flags"] = [tuple(f) for f in plain["mask_flags"]]
+    facts: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
+    return RasterHeader(**facts)
+
+
+def time_from_seconds(pair: Sequence[float | None]) -> TimeInterval:
+    """Return an interval from (start, end) in seconds since 1970; None is open."""
+    start, end = (None if s is None or math.isnan(s) else datetime.fromtimestamp(s, UTC) for s in pair)
+    return TimeInterval(start, end)

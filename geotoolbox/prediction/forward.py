@@ -1,0 +1,149 @@
+"""Forward passes that are all of one shape, so that a tile's bits do not depend on its neighbours."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geotoolbox.core.classes import ClassTable
+from geotoolbox.errors import BadInput, ModelFailed, explain
+from geotoolbox.prediction.reading import TileData
+
+__all__ = ["Forward", "OutOfDeviceMemory", "TileModel", "fixed_threads"]
+
+
+class TileModel(Protocol):
+    """What is needed of a model: raw pixel values in, probabilities out.
+
+    ``model(image, valid)`` takes float32 (N, C, T, T), 0 where not valid, and bool (N, T, T), and
+    answers with float32 probabilities (N, K, T, T), K = ``num_classes``.
+    """
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """The names of the bands, in order."""
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+
+    @property
+    def classes(self) -> ClassTable:
+        """The class of each channel."""
+
+    @property
+    def tile_px(self) -> int:
+        """The side of the tiles the model works best with."""
+
+    @property
+    def halo_px(self) -> int:
+        """The border that a tile's missing surroundings spoil."""
+
+    def __call__(self, image: Tensor, valid: Tensor) -> Tensor:
+        """Predict a batch."""
+
+
+class OutOfDeviceMemory(Exception):
+    """The batch does not fit into the memory of the device."""
+
+
+@contextmanager
+def fixed_threads(threads: int) -> Iterator[None]:
+    """Set torch's number of threads, and set it back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class Forward:
+    """Runs a model on batches of exactly ``batch_size`` tiles of ``tile_px``; short batches are filled up."""
+
+    def __init__(
+        self, model: TileModel, channels: int, tile_px: int, batch_size: int, *, tta: bool = False
+    ) -> None:
+        self._model, self._tta, self.batch_size = model, tta, batch_size
+        self._image = torch.zeros((batch_size, channels, tile_px, tile_px))
+        self._valid = torch.zeros((batch_size, tile_px, tile_px), dtype=torch.bool)
+
+    def __call__(self, tiles: Sequence[TileData]) -> Tensor:
+        """Predict up to ``batch_size`` tiles: (n, K, T, T) float32 on the CPU.
+
+        Raises:
+            OutOfDeviceMemory: When the device's memory is too small.
+            BadInput: When the answer has another shape than promised.
+        """
+        for slot, tile in enumerate(tiles):
+            self._image[slot] = torch.from_numpy(tile.image)
+            self._valid[slot] = torch.from_numpy(tile.valid)
+        self._image[len(tiles) :] = 0
+        self._valid[len(tiles) :] = False
+        return self._run()[: len(tiles)]
+
+    def probe(self) -> str:
+        """Run a made-up batch and return the hash of the answer.
+
+        The hash tells two models apart whatever they are made of, and the run shows wrong channels,
+        values that are no numbers and too little memory before the first tile.
+        """
+        generator = np.random.Generator(np.random.PCG64(20))
+        values = generator.random(tuple(self._image.shape), dtype=np.float32)
+        values[..., values.shape[-1] // 2 :] *= np.float32(3000)
+        valid = generator.random(tuple(self._valid.shape)) > 0.1
+        self._valid.copy_(torch.from_numpy(valid))
+        self._image.copy_(torch.from_numpy(np.where(valid[:, None], values, np.float32(0))))
+        answer = self._run()
+        if not bool(torch.isfinite(answer).all()):
+            raise ModelFailed(
+                explain(
+                    "the model answers with values that are no probabilities",
+                    got="NaN or infinity on a test tile",
+                    fix="train the model again, or use an earlier checkpoint",
+                )
+            )
+        return hashlib.sha256(answer.contiguous().numpy().tobytes()).hexdigest()
+
+    def _run(self) -> Tensor:
+        try:
+            with torch.inference_mode():
+                answer = self._turned() if self._tta else self._call(self._image, self._valid)
+        except torch.OutOfMemoryError as error:
+            raise OutOfDeviceMemory(str(error)) from error
+        return answer
+
+    def _call(self, image: Tensor, valid: Tensor) -> Tensor:
+        answer = self._model(image, valid)
+        expected = (image.shape[0], self._model.num_classes, *image.shape[2:])
+        if tuple(answer.shape) != expected:
+            raise BadInput(
+                explain(
+                    "the model's output does not fit its classes",
+                    got=f"shape {tuple(answer.shape)}",
+                    expected=f"{expected} ({self._model.num_classes} classes)",
+                    fix="check the number of output channels of the model",
+                )
+            )
+        return answer.detach().to("cpu", torch.float32)
+
+    def _turned(self) -> Tensor:
+        total: Tensor | None = None
+        for flip in (False, True):
+            for turns in range(4):
+                image, valid = self._image, self._valid
+                if flip:
+                    image, valid = image.flip(-1), valid.flip(-1)
+                image = torch.rot90(image, turns, (-2, -1)).contiguous()
+                valid = torch.rot90(valid, turns, (-2, -1)).contiguous()
+                answer = torch.rot90(self._call(image, valid), -turns, (-2, -1))
+                answer = answer.flip(-1) if flip else answer
+                total = answer.clone() if total is None else total + answer
+        assert total is not None
+        return total / 8

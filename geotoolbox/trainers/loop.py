@@ -1,0 +1,206 @@
+"""What happens around the steps: averaged weights, validation, checkpoints, progress, the time limit."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+
+from geotoolbox.core.events import Log, Metric, Reporter, Stage
+from geotoolbox.trainers.checkpoints import write_checkpoint
+from geotoolbox.trainers.options import TrainOptions
+from geotoolbox.trainers.task import SemanticSegmentationTask
+from geotoolbox.trainers.validation import Validation
+
+__all__ = ["History", "Loop"]
+
+_log = logging.getLogger(__name__)
+History = list[dict[str, Any]]
+_SHARE = 0.9  # of the time limit that is planned with
+
+
+class Loop(pl.Callback):
+    """Drives a training and reports on it.
+
+    Args:
+        options: The settings.
+        folder: Where checkpoints go.
+        check: Validates a network.
+        reporter: Hears of progress and can cancel.
+
+    Attributes:
+        history: One row for each epoch that is done.
+        best: The weights to keep, and ``best_epoch`` (from 1) that they are of.
+    """
+
+    def __init__(
+        self,
+        options: TrainOptions,
+        folder: Path,
+        check: Callable[[nn.Module], Validation],
+        reporter: Reporter,
+    ) -> None:
+        self.options, self.folder, self.check, self.reporter = options, folder, check, reporter
+        self.epochs = options.epochs
+        self.history: History = []
+        self.best: dict[str, Tensor] = {}
+        self.best_epoch, self.best_score = 0, -math.inf
+        self.average: nn.Module | None = None
+        self._average_state: dict[str, Tensor] = {}
+        self._spent_s, self._start = 0.0, 0.0
+        self._losses: list[Tensor] = []
+        self._stage: Stage | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent so far, over all resumed parts."""
+        return self._spent_s + (time.monotonic() - self._start if self._start else 0.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed training needs to know."""
+        return {
+            "epochs": self.epochs,
+            "history": self.history,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "best_score": self.best_score,
+            "average": {} if self.average is None else self.average.state_dict(),
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up where :meth:`state_dict` left off."""
+        self.epochs, self.history = int(state_dict["epochs"]), list(state_dict["history"])
+        self.best, self.best_epoch = state_dict["best"], int(state_dict["best_epoch"])
+        self.best_score, self._spent_s = float(state_dict["best_score"]), float(state_dict["seconds"])
+        self._average_state = state_dict["average"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Make the averaged network, and go on counting where a stopped run ended."""
+        self._start = time.monotonic()
+        task = _task(pl_module)
+        self.average = copy.deepcopy(task.model).requires_grad_(False)
+        if self._average_state:
+            self.average.load_state_dict(self._average_state)
+        self._plan(trainer, task)
+        self._stage = Stage(self.reporter, "train", self.epochs * self.options.steps_per_epoch)
+        self._stage.done = float(trainer.global_step)
+        if self.history:
+            self.reporter.emit(Log(f"going on after epoch {len(self.history)} of {self.epochs}"))
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Seed each step by its number, so that a resumed run draws what a whole run would have drawn."""
+        torch.manual_seed(self.options.seed * 1_000_003 + trainer.global_step)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Follow with the average, report, and stop when the time is over."""
+        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        self._losses.append(loss.detach())
+        self._follow(_task(pl_module).model, trainer.global_step)
+        assert self._stage is not None
+        self._stage.advance(1, self._message(trainer.current_epoch + 1))
+        limit = self.options.max_minutes
+        if limit is not None and self.seconds > limit * 60 and not trainer.should_stop:
+            self._say(
+                f"the time limit of {limit:g} minutes is reached: training stops in epoch {trainer.current_epoch + 1}"
+            )
+            trainer.should_stop = True
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Validate, write down the epoch, keep the best, plan the rest, and save."""
+        assert self.average is not None
+        result = self.check(self.average)
+        row = self._row(trainer, result)
+        self.history.append(row)
+        for name in ("train_loss", "val_loss", "val_mean_iou", "val_overall_accuracy"):
+            self.reporter.emit(Metric(name, row[name], row["epoch"]))
+        self._judge(row)
+        self._replan(trainer, _task(pl_module))
+        patience = self.options.patience_epochs
+        if patience is not None and row["epoch"] - self.best_epoch >= patience:
+            self._say(
+                f"no better validation for {patience} epochs: training stops after epoch {row['epoch']}"
+            )
+            trainer.should_stop = True
+        write_checkpoint(self.folder, row["epoch"], trainer.save_checkpoint, self.options.keep_checkpoints)
+
+    def _row(self, trainer: pl.Trainer, result: Validation) -> dict[str, Any]:
+        losses = torch.stack(self._losses) if self._losses else torch.full((1,), math.nan)
+        self._losses = []
+        return {
+            "epoch": trainer.current_epoch + 1,
+            "step": trainer.global_step,
+            "learning_rate": float(trainer.optimizers[0].param_groups[0]["lr"]),
+            "train_loss": float(losses.double().mean()),
+            "val_loss": result.loss,
+            "val_mean_iou": result.tally.mean_iou,
+            "val_overall_accuracy": result.tally.overall_accuracy,
+            "seconds": self.seconds,
+        }
+
+    def _judge(self, row: dict[str, Any]) -> None:
+        """Keep the weights of the epoch whose overall accuracy and mean IoU are best on average."""
+        score = (row["val_mean_iou"] + row["val_overall_accuracy"]) / 2
+        if math.isnan(score):
+            score = -math.inf
+        if not self.options.keep_best or score >= self.best_score:
+            assert self.average is not None
+            self.best = {k: v.detach().cpu().clone() for k, v in self.average.state_dict().items()}
+            self.best_epoch, self.best_score = row["epoch"], score
+
+    @torch.no_grad()
+    def _follow(self, model: nn.Module, step: int) -> None:
+        assert self.average is not None
+        decay = min(self.options.ema_decay, step / (9 + step))
+        for mine, new in zip(self.average.state_dict().values(), model.state_dict().values(), strict=True):
+            if mine.dtype.is_floating_point and decay > 0:
+                mine.lerp_(new, 1 - decay)
+            else:
+                mine.copy_(new)
+
+    def _replan(self, trainer: pl.Trainer, task: SemanticSegmentationTask) -> None:
+        """After the first epoch, shorten the plan when it would not end in time."""
+        limit = self.options.max_minutes
+        if limit is None or len(self.history) != 1:
+            return
+        one = self.history[0]["seconds"]
+        affordable = max(1, int(limit * 60 * _SHARE / max(one, 1e-6)))
+        if affordable < self.epochs:
+            self._say(
+                f"an epoch takes {one:.0f} s: {affordable} instead of {self.epochs} epochs fit "
+                f"into {limit:g} minutes (raise max_minutes for all)"
+            )
+            self.epochs = affordable
+            self._plan(trainer, task)
+            assert self._stage is not None
+            self._stage.total = float(self.epochs * self.options.steps_per_epoch)
+
+    def _plan(self, trainer: pl.Trainer, task: SemanticSegmentationTask) -> None:
+        trainer.fit_loop.max_epochs = self.epochs
+        task.total_steps = self.epochs * self.options.steps_per_epoch
+
+    def _message(self, epoch: int) -> str:
+        loss = float(torch.stack(self._losses).mean())
+        text = f"epoch {epoch}/{self.epochs}, loss {loss:.3f}"
+        return f"{text}, mIoU {self.history[-1]['val_mean_iou']:.3f}" if self.history else text
+
+    def _say(self, message: str) -> None:
+        _log.warning(message)
+        self.reporter.emit(Log(message, "warning"))
+
+
+def _task(module: pl.LightningModule) -> SemanticSegmentationTask:
+    assert isinstance(module, SemanticSegmentationTask)
+    return module
