@@ -1,6 +1,6 @@
 # Two commands do all the set-up: `make demo` and `make test`.
 SHELL := /bin/bash
-.PHONY: demo test lint types layers unit format clean setup
+.PHONY: demo test lint types layers unit docs format clean setup
 
 BIN := .venv/bin
 
@@ -28,6 +28,9 @@ layers:
 
 unit:
 	$(BIN)/pytest -n 2 --dist loadfile
+
+docs:
+	$(BIN)/python -m geotoolbox.cli.reference > docs/cli.md
 
 format:
 	$(BIN)/ruff check --fix .

@@ -111,7 +111,9 @@ def _end(reporter: Any, code: int, message: str, result: Any) -> int:
         reporter.result({"exit_code": code, "message": message or summary, **values})
     else:
         if message:
-            kind = {EXIT_CANCELLED: "cancelled", EXIT_FAILED_BLOCKS: "finished with failures"}.get(code, "error")
+            kind = {EXIT_CANCELLED: "cancelled", EXIT_FAILED_BLOCKS: "finished with failures"}.get(
+                code, "error"
+            )
             reporter.emit(Log(message if message.startswith(kind) else f"{kind}: {message}"))
         if summary:
             sys.stdout.write(summary + "\n")

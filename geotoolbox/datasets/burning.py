@@ -27,7 +27,7 @@ __all__ = ["burn", "in_pixels", "window_boxes"]
 
 _STEPS = 64
 _MARGIN = 0.02
-_EDGE_PX = 16
+_EDGE_PX = 4
 
 
 def window_boxes(geobox: GeoBox, crs: str) -> list[BaseGeometry]:

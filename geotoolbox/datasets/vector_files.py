@@ -10,6 +10,7 @@ from typing import Any
 import geopandas
 import pandas as pd
 import pyogrio
+from pyogrio.errors import FeatureError
 
 from geotoolbox.core.sniffing import local_path
 from geotoolbox.errors import BadInput, CannotRead, UnsafeInput, explain
@@ -108,7 +109,9 @@ def _read(
                 fix="pass encoding='latin1' (or cp1252, …)",
             )
         ) from error
-    except ValueError as error:
+    except (ValueError, FeatureError) as error:
+        if where is None:
+            raise _unreadable(path, error) from error
         raise BadInput(explain("the filter is wrong", where=f"{path}: {where}", got=str(error))) from error
     except Exception as error:
         raise _unreadable(path, error) from error

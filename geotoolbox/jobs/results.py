@@ -44,7 +44,9 @@ class FileResult(JobResult):
     def summary(self) -> str:
         """Name the files and the recipe."""
         lines = [self.note] if self.note else []
-        return "\n".join([*lines, *(f"  {name}" for name in self.files), f"repeat with: geotoolbox run {self.recipe}"])
+        return "\n".join(
+            [*lines, *(f"  {name}" for name in self.files), f"repeat with: geotoolbox run {self.recipe}"]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,9 @@ class PredictJobResult(JobResult):
         """Name the files, the class areas and how seamless the map is."""
         lines = [f"map        {self.map}", *(f"also       {name}" for name in self.files)]
         width = max((len(name) for name in self.class_areas_ha), default=0)
-        lines += [f"area       {name:<{width}}  {area:>12,.1f} ha" for name, area in self.class_areas_ha.items()]
+        lines += [
+            f"area       {name:<{width}}  {area:>12,.1f} ha" for name, area in self.class_areas_ha.items()
+        ]
         lines.append(f"seams      ratio {self.seam_ratio:.3f} (1 is seamless)  in {self.seconds:.0f} s")
         return "\n".join([*lines, f"repeat     geotoolbox run {self.recipe}"])
 

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from geotoolbox.errors import BadInput, explain
 
-__all__ = ["InputFile", "InputFiles", "JobSpec", "OutputFile", "Role", "field_role", "field_unit", "validate_spec"]
+__all__ = [
+    "InputFile",
+    "InputFiles",
+    "JobSpec",
+    "OutputFile",
+    "Role",
+    "field_role",
+    "field_unit",
+    "validate_spec",
+]
 
 Role = Literal["input", "output", "value"]
 
@@ -29,9 +38,20 @@ class JobSpec(BaseModel):
 
 def field_role(spec: type[JobSpec], name: str) -> Role:
     """Tell whether a field names files that are read, a file that is written, or is a plain value."""
-    extra = spec.model_fields[name].json_schema_extra
-    role = extra.get("role", "value") if isinstance(extra, dict) else "value"
-    return role if role in ("input", "output") else "value"  # type: ignore[return-value]
+    field = spec.model_fields[name]
+    for extra in (field.json_schema_extra, *_extras(field.annotation)):
+        role = extra.get("role") if isinstance(extra, dict) else None
+        if role in ("input", "output"):
+            return cast(Role, role)
+    return "value"
+
+
+def _extras(annotation: Any) -> list[Any]:
+    """Return what ``Annotated`` types say, also inside ``… | None``."""
+    found = [getattr(item, "json_schema_extra", None) for item in getattr(annotation, "__metadata__", ())]
+    for inner in get_args(annotation):
+        found += _extras(inner)
+    return found
 
 
 def field_unit(name: str) -> str:

@@ -81,8 +81,11 @@ class Bundle:
             BadBundle: When the weights do not fit the network.
         """
         # On the meta device nothing is allocated, so a false description cannot fill the memory.
-        with torch.device("meta"):
-            network = create_model(replace(self.spec, encoder_weights=None))
+        try:
+            with torch.device("meta"):
+                network = create_model(replace(self.spec, encoder_weights=None))
+        except BadInput as error:
+            raise BadBundle(explain("the model's network cannot be built", got=error)) from error
         _check_fit(self.spec, self.state, dict(network.state_dict()))
         network.load_state_dict(self.state, strict=True, assign=True)
         _materialise(network)

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 SNAP_PX = 1e-3
 DENSIFY = 64
+AREA_ROWS = 65
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +123,16 @@ def pixel_area_m2(scene: GeoBox, window: Window) -> NDArray[np.float64]:
     crs = CRS.from_user_input(str(scene.crs)) if scene.crs is not None else None
     if crs is None or crs.geodetic_crs is None:
         return np.full(window.height, nominal)
-    rows = np.unique(np.linspace(window.top, window.bottom - 1, min(window.height, 17)).round())
-    to_degrees = Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
+    rows = np.unique(np.linspace(window.top, window.bottom - 1, min(window.height, AREA_ROWS)).round())
     middle = (window.left + window.right) // 2
+    columns = np.broadcast_to(middle + np.array([0, 1, 1, 0]), (len(rows), 4))
+    lines = rows[:, None] + np.array([0, 0, 1, 1])
+    a, b, c, d, e, f = tuple(scene.affine)[:6]
+    to_degrees = Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
+    lon, lat = to_degrees.transform(a * columns + b * lines + c, d * columns + e * lines + f)
+    lon = np.degrees(np.unwrap(np.radians(lon)))
     geod: Geod = crs.get_geod() or Geod(ellps="WGS84")
-    areas = []
-    for row in rows:
-        corners = [scene.affine * (middle + dx, row + dy) for dx, dy in ((0, 0), (1, 0), (1, 1), (0, 1))]
-        lon, lat = to_degrees.transform(*np.transpose(corners))
-        areas.append(abs(geod.polygon_area_perimeter(np.degrees(np.unwrap(np.radians(lon))), lat)[0]))
+    areas = [abs(geod.polygon_area_perimeter(x, y)[0]) for x, y in zip(lon, lat, strict=True)]
     if not np.isfinite(areas).all():
         return np.full(window.height, nominal)
     return np.interp(np.arange(window.top, window.bottom), rows, areas)

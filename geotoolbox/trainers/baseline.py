@@ -74,9 +74,10 @@ def run_baselines(
     from sklearn.ensemble import RandomForestClassifier
 
     stage = Stage(reporter, "baseline", 3)
-    features, classes = _draw(train, preprocess, seed)
+    counts = train.class_counts()
+    features, classes = _draw(train, preprocess, 3 * _TRAIN_PX / max(int(counts.sum()), 1), seed)
     stage.advance(1, f"{len(classes):,} training pixels")
-    most = int(np.bincount(classes).argmax())
+    most = int(counts.argmax())
     forest = RandomForestClassifier(_TREES, max_depth=_DEPTH, n_jobs=2, random_state=seed)
     forest.fit(features, classes)
     stage.advance(1, "random forest")
@@ -89,18 +90,19 @@ def run_baselines(
     return results
 
 
-def _draw(source: Source, preprocess: Preparation, seed: int) -> tuple[Features, NDArray[np.int64]]:
-    """Draw training pixels, each labelled pixel with the same chance."""
+def _draw(
+    source: Source, preprocess: Preparation, share: float, seed: int
+) -> tuple[Features, NDArray[np.int64]]:
+    """Draw training pixels, each labelled pixel with the same chance: a share of each block, then what is needed."""
     rng = np.random.default_rng(seed)
     features, classes = [], []
     for x, y in _pixels(source, preprocess, seed):
-        # A large surplus of each block, thinned to the same share of all at the end.
-        kept = rng.permutation(len(y))[: max(1, len(y) // 4)]
+        kept = rng.random(len(y)) < share
         features.append(x[kept])
         classes.append(y[kept])
     x, y = np.concatenate(features), np.concatenate(classes)
-    kept = rng.permutation(len(y))[:_TRAIN_PX]
-    return x[kept], y[kept]
+    chosen = rng.permutation(len(y))[:_TRAIN_PX]
+    return x[chosen], y[chosen]
 
 
 def _test(

@@ -55,6 +55,7 @@ class Loop(pl.Callback):
         self.best_epoch, self.best_score = 0, -math.inf
         self.average: nn.Module | None = None
         self._average_state: dict[str, Tensor] = {}
+        self.finished = False
         self._spent_s, self._start = 0.0, 0.0
         self._losses: list[Tensor] = []
         self._stage: Stage | None = None
@@ -74,7 +75,16 @@ class Loop(pl.Callback):
             "best_score": self.best_score,
             "average": {} if self.average is None else self.average.state_dict(),
             "seconds": self.seconds,
+            "finished": self.finished,
         }
+
+    def resume_finished(self, checkpoint: Path) -> bool:
+        """Take everything from a checkpoint of a run that had come to its end; tell whether it had."""
+        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        state = saved["callbacks"][self.state_key]
+        if state["finished"]:
+            self.load_state_dict(state)
+        return bool(state["finished"])
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up where :meth:`state_dict` left off."""
@@ -134,6 +144,7 @@ class Loop(pl.Callback):
                 f"no better validation for {patience} epochs: training stops after epoch {row['epoch']}"
             )
             trainer.should_stop = True
+        self.finished = trainer.should_stop or row["epoch"] >= self.epochs
         write_checkpoint(self.folder, row["epoch"], trainer.save_checkpoint, self.options.keep_checkpoints)
 
     def _row(self, trainer: pl.Trainer, result: Validation) -> dict[str, Any]:

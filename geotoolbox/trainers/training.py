@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import logging
-import math
-import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,16 +18,17 @@ from torch.utils.data import DataLoader
 
 from geotoolbox.core.events import SILENT, Log, Reporter
 from geotoolbox.core.files import check_writable
-from geotoolbox.errors import BadInput, BadLabels, Cancelled, TooLarge, explain
+from geotoolbox.errors import BadInput, BadLabels, Cancelled, explain
 from geotoolbox.models.bundle import Bundle, software_versions
 from geotoolbox.models.factory import ModelSpec, create_model, halo_of, resolve_spec
-from geotoolbox.sampling.areas import project
 from geotoolbox.sampling.collate import stack_samples
 from geotoolbox.sampling.protocol import Sampled
 from geotoolbox.sampling.random import RandomGeoSampler
 from geotoolbox.trainers.baseline import BaselineResult, run_baselines
 from geotoolbox.trainers.checkpoints import clear_parts, last_good
 from geotoolbox.trainers.counts import Counts
+from geotoolbox.trainers.facts import area, resolution_m, sources
+from geotoolbox.trainers.guards import named_workers, quiet
 from geotoolbox.trainers.loop import History, Loop
 from geotoolbox.trainers.options import CLASS_WEIGHT_POWERS, TrainOptions
 from geotoolbox.trainers.source import EnoughLabels, Patches, Source
@@ -105,8 +103,9 @@ def train_segmentation(
         TooLarge: When a reading process was killed, most likely for its memory (R04).
     """
     options = options or TrainOptions()
-    run = _Run(train, validation, options, Path(work_dir), reporter)
-    return run.finish(run.fit())
+    with torch.random.fork_rng():
+        run = _Run(train, validation, options, Path(work_dir), reporter)
+        return run.finish(run.fit())
 
 
 def class_weights(counts: Sequence[int] | NDArray[np.int64], power: float) -> list[float] | None:
@@ -148,16 +147,15 @@ class _Run:
 
     def fit(self) -> Loop:
         """Train, from the last good checkpoint where there is one."""
-        torch_state = torch.random.get_rng_state()
         torch.manual_seed(self.options.seed)
         loop = Loop(self.options, self.folder, self._validate, self.reporter)
-        try:
-            task, trainer = self._task(), self._trainer(loop)
-            start = self._start()
-            with _quiet(), _named_workers():
-                trainer.fit(task, self._loader(), ckpt_path=start, weights_only=True if start else None)
-        finally:
-            torch.random.set_rng_state(torch_state)
+        task, trainer = self._task(), self._trainer(loop)
+        start = self._start()
+        if start is not None and loop.resume_finished(start):
+            self.reporter.emit(Log("this run was finished before: its result is used"))
+            return loop
+        with quiet(), named_workers():
+            trainer.fit(task, self._loader(), ckpt_path=start, weights_only=True if start else None)
         if trainer.interrupted:
             raise Cancelled("cancelled: finished work is kept; run the same command to go on.")
         return loop
@@ -260,7 +258,7 @@ class _Run:
         precision = self.options.precision
         if precision == "auto":
             precision = "bf16-mixed" if self.device == "cuda" else "32"
-        with _quiet():
+        with quiet():
             return pl.Trainer(
                 accelerator="gpu" if self.device == "cuda" else self.device,
                 devices=1,
@@ -337,13 +335,13 @@ class _Run:
             bands=self.train.bands,
             classes=self.train.classes,
             preprocess=self.preprocess.to_json(),
-            resolution_m=_resolution_m(self.train),
+            resolution_m=resolution_m(self.train),
             crs=str(scene.geobox.crs),
             tile_px=_TILE_PX,
             halo_px=halo,
             temperature=temperature,
-            training_area=_area(self.train),
-            sources=_sources(self.train.dataset),
+            training_area=area(self.train),
+            sources=sources(self.train.dataset),
             metrics={
                 "validation_overall_accuracy": checked.tally.overall_accuracy,
                 "validation_mean_iou": checked.tally.mean_iou,
@@ -376,66 +374,3 @@ def _device(name: str) -> str:
     if name != "auto":
         return name
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _resolution_m(source: Source) -> float | None:
-    """Return the pixel size in metres, of the first scene; None where the CRS counts in degrees."""
-    grid = source.scenes()[0].geobox
-    if grid.crs is None or grid.crs.geographic:
-        return None
-    unit = grid.crs.proj.axis_info[0].unit_conversion_factor
-    return float(math.hypot(grid.affine.a, grid.affine.d) * unit)
-
-
-def _area(source: Source) -> dict[str, Any]:
-    """Return the training area in longitude and latitude, simplified to about ten metres."""
-    from shapely import union_all
-    from shapely.geometry import mapping
-
-    parts = [project(s.footprint, s.geobox.crs, "EPSG:4326") for s in source.scenes()]
-    area: dict[str, Any] = mapping(union_all(parts).simplify(1e-4))
-    return area
-
-
-def _sources(dataset: Sampled) -> tuple[dict[str, Any], ...]:
-    """Return name and size of the files, without the folders, which are nobody's business."""
-    files: Sequence[str] = getattr(dataset, "source_files", tuple)()
-    rows = []
-    for file in files:
-        path = Path(file)
-        rows.append({"name": path.name, "size_bytes": path.stat().st_size if path.exists() else None})
-    return tuple(rows)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Lightning's tips and device tables off the terminal."""
-    loggers = [logging.getLogger(n) for n in ("lightning.pytorch", "lightning.fabric")]
-    levels = [one.level for one in loggers]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning.*")
-        for one in loggers:
-            one.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for one, level in zip(loggers, levels, strict=True):
-                one.setLevel(level)
-
-
-@contextmanager
-def _named_workers() -> Iterator[None]:
-    """Turn torch's word on a dead reading process into one that helps (R04)."""
-    try:
-        yield
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error) or isinstance(error, Cancelled):
-            raise
-        raise TooLarge(
-            explain(
-                "a process that reads patches was killed",
-                got=str(error).splitlines()[0],
-                fix="most likely the memory was full: use fewer workers or smaller patches, then start again "
-                "(training goes on from the last checkpoint)",
-            )
-        ) from error

@@ -173,4 +173,4 @@ def test_zion_as_it_is(zion: Path) -> None:
     assert np.abs(counts - table).max() <= 60
     west = layers.within(Region(box(0, 0, 322_209, 1e7), "EPSG:32612")).read(Query(grid))
     columns = np.flatnonzero(west.valid.any(axis=0))
-    assert columns.max() == int((322_209 - 301_905) // 30) - (0 if (322_209 - 301_905) % 30 > 15 else 1)
+    assert columns.max() == ((322_209 - 301_905) // 30) - (0 if (322_209 - 301_905) % 30 > 15 else 1)

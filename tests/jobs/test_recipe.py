@@ -61,5 +61,5 @@ def test_bad_recipes_say_what_is_wrong(tmp_path: Path, text: str, words: str) ->
 
 
 def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CannotRead, match="gone.yaml"):
+    with pytest.raises(CannotRead, match=r"gone\.yaml"):
         read_recipe(tmp_path / "gone.yaml")

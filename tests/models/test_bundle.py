@@ -244,7 +244,7 @@ def test_s02_bombs_doubles_and_crowds_are_refused(saved: Path) -> None:
 def test_s11_a_description_cannot_name_code_or_addresses(saved: Path, evil: str) -> None:
     for change in ({"architecture": evil}, {"architecture": "unet", "encoder": evil}):
         with pytest.raises(BadBundle):
-            load_bundle(with_card(saved, lambda card, c=change: card["spec"].update(c)))
+            load_bundle(with_card(saved, lambda card, c=change: card["spec"].update(c))).module()
 
 
 def test_a_huge_description_does_not_fill_the_memory(saved: Path) -> None:

@@ -71,7 +71,7 @@ def test_files_hold_what_memory_holds(tmp_path: Path) -> None:
         SMALL, probabilities=tmp_path / "p.tif", confidence=tmp_path / "c.tif", entropy=tmp_path / "e.tif"
     )
     result = predict_scene(dataset, model, tmp_path / "map.tif", options=options)
-    probs, valid, grid = predict_array(dataset, model, options=SMALL)
+    probs, valid, _ = predict_array(dataset, model, options=SMALL)
     assert np.array_equal(valid, dataset.valid)
     labels = np.where(valid, np.array([10, 20, 30])[probs.argmax(0)], 255)
     assert np.array_equal(read(tmp_path / "map.tif")[0], labels)
@@ -131,7 +131,7 @@ def test_a_damaged_block_is_made_again_and_another_model_starts_afresh(tmp_path:
 
 
 def test_r13_r14_what_cannot_be_read_is_nodata_and_listed(tmp_path: Path) -> None:
-    dataset, model = noise(2, 600, 700), Filter()
+    dataset, model = noise(2, 600, 400), Filter(tile_px=64)
     good, _, _ = predict_array(dataset, model, options=SMALL)
     dataset.broken = (slice(300, 310), slice(300, 310))
     recorder = Recorder()
@@ -302,8 +302,8 @@ def test_the_plan_is_plain_json_and_repeatable() -> None:
 
 def test_seam_ratio_is_one_with_a_halo_and_shows_what_lacks_one(tmp_path: Path) -> None:
     dataset = noise(2, 200, 200)
-    good = predict_scene(dataset, Filter(), tmp_path / "a.tif", options=SMALL)
-    bad = predict_scene(
-        dataset, Filter(), tmp_path / "b.tif", options=replace(SMALL, overlap_px=0, halo_px=0)
-    )
+    options = replace(SMALL, block_px=200)
+    good = predict_scene(dataset, Filter(), tmp_path / "a.tif", options=options)
+    edgy = replace(options, overlap_px=0, halo_px=0)
+    bad = predict_scene(dataset, Filter(), tmp_path / "b.tif", options=edgy)
     assert good.seam_ratio == pytest.approx(1, abs=0.05) and bad.seam_ratio > good.seam_ratio

@@ -71,7 +71,7 @@ def test_without_labels_the_loss_is_0_and_the_gradient_finite(name: str) -> None
     logits = torch.randn(1, 3, 4, 4, requires_grad=True)
     loss = SegmentationLoss(name)(logits, torch.full((1, 4, 4), IGNORE_INDEX))
     loss.backward()
-    assert float(loss) == 0 and logits.grad is not None and bool((logits.grad == 0).all())
+    assert loss.item() == 0 and logits.grad is not None and bool((logits.grad == 0).all())
 
 
 def test_unknown_losses_and_wrong_weights_are_named() -> None:

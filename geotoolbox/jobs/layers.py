@@ -1,0 +1,155 @@
+"""From lists of files to layers: what the jobs *train*, *predict* and their kin open in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from itertools import accumulate
+from operator import and_
+from pathlib import Path
+
+from geotoolbox.core.classes import ClassTable
+from geotoolbox.core.header import RasterHeader, describe
+from geotoolbox.core.query import Region
+from geotoolbox.datasets import GeoDataset, RasterDataset, VectorDataset, read_region
+from geotoolbox.errors import BadInput, explain
+from geotoolbox.jobs.spec import existing
+
+__all__ = ["is_raster", "open_images", "open_labels", "open_region", "raster_files"]
+
+_RASTER_SUFFIXES = frozenset(
+    (".tif", ".tiff", ".gtiff", ".vrt", ".img", ".jp2", ".nc", ".hdf", ".png", ".jpg")
+)
+
+
+def is_raster(path: str) -> bool:
+    """Tell by its name whether a file is a raster (anything else is read as a vector file)."""
+    return Path(path.split("?", maxsplit=1)[0]).suffix.lower() in _RASTER_SUFFIXES
+
+
+def raster_files(paths: Sequence[str], remote: bool = False) -> list[str]:
+    """Replace folders by the rasters in them, sorted by name."""
+    files: list[str] = []
+    for path in paths:
+        if remote and ("://" in path or path.startswith("/vsi")):
+            files.append(path)
+            continue
+        place = existing(path)
+        if place.is_dir():
+            found = sorted(str(p) for p in place.rglob("*") if is_raster(p.name))
+            if not found:
+                raise BadInput(explain("no rasters in this folder", where=path, expected="GeoTIFF or alike"))
+            files += found
+        else:
+            files.append(str(place))
+    return files
+
+
+def open_images(
+    paths: Sequence[str],
+    *,
+    bands: Sequence[str] = (),
+    allow_vrt: bool = False,
+    allow_remote: bool = False,
+) -> GeoDataset:
+    """Open image files as one dataset.
+
+    Files that are alike in resolution, data type and number of bands are one layer (bands of a scene, or
+    tiles side by side); a file that differs, such as an elevation model, joins as one more layer, read onto
+    the grid of the first.
+
+    Raises:
+        BadInput: When a file is missing, or a band name is not there.
+    """
+    files = raster_files(paths, allow_remote)
+    groups: dict[tuple[object, ...], list[str]] = {}
+    for file in files:
+        header = describe(file, allow_vrt=allow_vrt, allow_remote=allow_remote)
+        groups.setdefault(_signature(header), []).append(file)
+    layers: list[GeoDataset] = [
+        RasterDataset(g, kind="image", allow_vrt=allow_vrt, allow_remote=allow_remote)
+        for g in groups.values()
+    ]
+    if bands:
+        layers = _select(layers, list(groups.values()), bands, allow_vrt, allow_remote)
+    return reduce(and_, layers)
+
+
+def _signature(header: RasterHeader) -> tuple[object, ...]:
+    """What files of one layer share: unit and size of their pixels, data type, number of bands."""
+    from odc.geo.crs import CRS
+
+    unit = CRS(header.crs).units[0] if header.crs else ""
+    a, b = header.transform.a, header.transform.b
+    size = float(f"{(a * a + b * b) ** 0.5:.4g}")
+    return unit, size, header.count, header.dtypes[0]
+
+
+def _select(
+    layers: list[GeoDataset],
+    groups: list[list[str]],
+    bands: Sequence[str],
+    allow_vrt: bool,
+    allow_remote: bool,
+) -> list[GeoDataset]:
+    counts = [len(layer.bands) for layer in layers]
+    known = [b.name for layer in layers for b in layer.bands]
+    missing = [b for b in bands if b not in known]
+    if missing and not (len(missing) == len(bands) == len(known)):
+        raise BadInput(
+            explain(
+                "no such band",
+                got=", ".join(missing),
+                expected=f"some of {', '.join(known)}, or {len(known)} new names, one for each",
+                fix="run 'geotoolbox inspect' on the files to see their bands",
+            )
+        )
+    chosen: list[GeoDataset] = []
+    for layer, files, start in zip(layers, groups, accumulate([0, *counts]), strict=False):
+        own = bands[start : start + len(layer.bands)]  # new names, in the order of the files
+        if not missing:
+            own = [name for name in bands if name in {b.name for b in layer.bands}]
+        if own:
+            chosen.append(
+                RasterDataset(files, bands=own, kind="image", allow_vrt=allow_vrt, allow_remote=allow_remote)
+            )
+    return chosen
+
+
+def open_labels(
+    paths: Sequence[str],
+    *,
+    column: str | None = None,
+    layer: str | None = None,
+    where: str | None = None,
+    unlabelled: str = "ignore",
+    all_touched: bool = False,
+    classes: ClassTable | None = None,
+    allow_vrt: bool = False,
+    allow_remote: bool = False,
+) -> GeoDataset:
+    """Open a label layer: a raster of classes, or polygons with a class column."""
+    rasters = [p for p in paths if is_raster(p) or Path(p).is_dir()]
+    if rasters and len(rasters) != len(paths):
+        raise BadInput(
+            explain("labels are partly rasters and partly vectors", got=", ".join(paths), fix="give one kind")
+        )
+    if rasters:
+        files = raster_files(paths, allow_remote)
+        return RasterDataset(
+            files, kind="labels", classes=classes, allow_vrt=allow_vrt, allow_remote=allow_remote
+        )
+    return VectorDataset(
+        [str(existing(p)) for p in paths],
+        column=column,
+        layer=layer,
+        where=where,
+        unlabelled=unlabelled,
+        all_touched=all_touched,
+        classes=classes,
+    )
+
+
+def open_region(path: str | None) -> Region | None:
+    """Read the polygons of an area, or None where no area is given."""
+    return None if path is None else read_region(existing(path))

@@ -1,0 +1,156 @@
+"""How *predict* runs: the model on the images, then polygons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from geotoolbox.core.events import SILENT, Artifact, Log, Reporter
+from geotoolbox.core.query import Region
+from geotoolbox.datasets import GeoDataset
+from geotoolbox.errors import BadInput, BlocksFailed, explain
+from geotoolbox.jobs.layers import open_images, open_region
+from geotoolbox.jobs.predict import PredictSettings, Spec
+from geotoolbox.jobs.recipe import write_recipe
+from geotoolbox.jobs.results import PredictJobResult
+from geotoolbox.jobs.spec import existing
+from geotoolbox.models.bundle import Bundle, load_bundle
+from geotoolbox.models.predictor import Predictor
+from geotoolbox.prediction import PredictionResult, PredictOptions, Window, predict_scene
+from geotoolbox.prediction.grids import map_grid, pixel_area_m2
+from geotoolbox.prediction.polygons import polygonize
+
+__all__ = ["choose_device", "predict_job", "predict_map"]
+
+
+def predict_job(spec: Spec, events: Reporter) -> PredictJobResult:
+    """Do what the job *predict* says."""
+    bundle = load_bundle(existing(spec.model))
+    images = open_images(
+        spec.images, bands=spec.bands, allow_vrt=spec.allow_vrt, allow_remote=spec.allow_remote
+    )
+    region = open_region(spec.area)
+    result = predict_map(bundle, images, Path(spec.output), spec, region=region, reporter=events)
+    recipe = write_recipe("predict", spec, spec.output)
+    others = [str(p) for name, p in result.paths.items() if name != "classes"]
+    if spec.polygons:
+        others.append(spec.polygons)
+    if result.failed:
+        raise BlocksFailed(_failures(result))
+    return PredictJobResult(
+        map=spec.output,
+        recipe=str(recipe),
+        files=tuple(others),
+        class_areas_ha={name: area / 10_000 for name, area in result.class_areas_m2.items()},
+        seam_ratio=result.seam_ratio,
+        failed_blocks=(),
+        seconds=result.seconds,
+    )
+
+
+def predict_map(
+    bundle: Bundle,
+    images: GeoDataset,
+    output: Path,
+    settings: PredictSettings,
+    *,
+    region: Region | None = None,
+    reporter: Reporter = SILENT,
+) -> PredictionResult:
+    """Predict a map of all scenes of a dataset, and polygons where they are asked for.
+
+    Scenes on several grids make one map, on the first one's grid or in the CRS asked for; the reporter
+    hears which.
+
+    Raises:
+        BandMismatch: When the images do not have the model's bands.
+    """
+    _check_polygons(settings)
+    model = Predictor(bundle, device=choose_device(settings.device))
+    _tell_resolution(bundle, images, reporter)
+    scenes = images.scenes()
+    grids = {(str(s.geobox.crs), s.geobox.affine[:6]) for s in scenes}
+    grid = map_grid(scenes, settings.crs) if len(grids) > 1 or settings.crs else None
+    if grid is not None and settings.crs is None:
+        reporter.emit(
+            Log(f"{len(scenes)} scenes on several grids: the map is in {grid.crs}; --crs chooses another")
+        )
+    options = PredictOptions(
+        overlap_px=settings.overlap_px,
+        batch_size=settings.batch_size,
+        probabilities=_path(settings.probabilities),
+        confidence=_path(settings.confidence),
+        entropy=_path(settings.entropy),
+        tta=settings.augment,
+        strict=settings.strict,
+        resume=settings.resume,
+        retry_failed=True,
+    )
+    result = predict_scene(
+        images, model, output, geobox=grid, region=region, options=options, reporter=reporter
+    )
+    if settings.polygons:
+        polygonize(
+            output,
+            Path(settings.polygons),
+            classes=bundle.classes,
+            confidence_path=_path(settings.confidence),
+            min_area_m2=settings.minimum_area_m2,
+            simplify_m=settings.simplify_m,
+            reporter=reporter,
+        )
+        reporter.emit(Artifact("polygons", settings.polygons))
+    return result
+
+
+def choose_device(name: str) -> str:
+    """Return the device that ``auto`` means on this machine."""
+    import torch
+
+    if name != "auto":
+        return name
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
+
+
+def _check_polygons(settings: PredictSettings) -> None:
+    suffixes = (".gpkg", ".parquet", ".geojson")
+    if settings.polygons and Path(settings.polygons).suffix.lower() not in suffixes:
+        raise BadInput(
+            explain(
+                "polygons cannot be written in this format",
+                where=settings.polygons,
+                expected=f"a name that ends in {', '.join(suffixes)}",
+            )
+        )
+
+
+def _tell_resolution(bundle: Bundle, images: GeoDataset, reporter: Reporter) -> None:
+    if bundle.resolution_m is None:
+        return
+    grid = images.scenes()[0].geobox
+    row, column = (n // 2 for n in grid.shape)
+    area_m2 = pixel_area_m2(grid, Window(row, row + 1, column, column + 1))
+    ratio = float(area_m2[0]) ** 0.5 / bundle.resolution_m
+    if not 0.5 <= ratio <= 2.0:
+        reporter.emit(
+            Log(
+                f"the images' pixels are {ratio:.2g} times those that the model was trained on "
+                f"({bundle.resolution_m:g} m); expect a worse map",
+                "warning",
+            )
+        )
+
+
+def _failures(result: PredictionResult) -> str:
+    first = result.failed[0]
+    return explain(
+        f"the map is written, but {len(result.failed)} tiles failed and are nodata",
+        where=f"first: row {first.row}, column {first.column}",
+        got=first.reason,
+        fix="mend the cause and run the same command again: only these blocks are made anew",
+    )

@@ -1,0 +1,39 @@
+"""The job *sample*: export patches (chips) of images and labels, with their footprints."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from geotoolbox.core.events import SILENT, Reporter
+from geotoolbox.jobs.results import FileResult
+from geotoolbox.jobs.spec import InputFile, InputFiles, JobSpec, OutputFile
+
+__all__ = ["Spec", "run"]
+
+
+class Spec(JobSpec):
+    """Settings of an export of patches."""
+
+    images: InputFiles = Field(description="image files or folders")
+    labels: InputFiles = Field((), description="label files, to export masks as well")
+    label_column: str | None = Field(None, description="the column of the classes, for vector labels")
+    output: OutputFile = Field("chips", description="the folder to fill")
+    area: InputFile | None = Field(None, description="only inside these polygons")
+    bands: tuple[str, ...] = Field((), description="the bands to use, by name; or new names for all")
+    size_px: int = Field(256, ge=8, le=8192, description="side of a patch, in pixels")
+    method: Literal["random", "grid", "balanced"] = Field("random", description="how patches are placed")
+    count: int = Field(100, ge=1, le=10_000_000, description="how many, for random and balanced")
+    overlap_px: int = Field(0, ge=0, description="overlap of neighbours, for grid")
+    maximum_nodata_percent: float = Field(
+        50.0, ge=0, le=100, description="leave out patches with more nodata"
+    )
+    seed: int = Field(0, ge=0, description="one number that repeats the draw")
+
+
+def run(spec: Spec, events: Reporter = SILENT) -> FileResult:
+    """Write one GeoTIFF a patch (and a mask), and a GeoPackage of the footprints."""
+    from geotoolbox.jobs.chips import export_chips
+
+    return export_chips(spec, events)
