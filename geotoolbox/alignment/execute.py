@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 Bools = NDArray[np.bool_]
 
+_TOLD: set[tuple[str, tuple[int, ...]]] = set()  # files whose NaN were told of, so that a scene says it once
+
 CHUNK_BYTES = 128 * 1024**2
 """Reads whose source window would take more are done in parts of the target."""
 CHUNK_PX = 2048 * 2048
@@ -209,6 +211,8 @@ def _valid(data: NDArray[Any], source: Source, mask: Bools | None) -> Bools | No
     found = mask
     if data.dtype.kind == "f":
         finite = np.isfinite(data)
+        if not finite.all():
+            _tell_not_finite(data, source)
         found = finite if found is None else found & finite
     for band, fill in enumerate(source.nodata):
         hit = None if fill is None else _equals(data[band], fill)
@@ -217,6 +221,22 @@ def _valid(data: NDArray[Any], source: Source, mask: Bools | None) -> Bools | No
                 found = np.ones(data.shape, dtype=bool)
             found[band] &= ~hit
     return None if found is None or found.all() else found
+
+
+def _tell_not_finite(data: NDArray[Any], source: Source) -> None:
+    """Say once a file that NaN and infinity count as no data, unless the file declares them as that."""
+    declared = [fill is not None and np.isnan(fill) for fill in source.nodata]
+    spoilt = sum(
+        int((np.isinf(plane) if known else ~np.isfinite(plane)).sum())
+        for plane, known in zip(data, declared, strict=True)
+    )
+    if spoilt and (source.path, source.bands) not in _TOLD:
+        _TOLD.add((source.path, source.bands))
+        _log.warning(
+            "%s: %d values in the first window with any are NaN or infinite; they count as no data",
+            source.path,
+            spoilt,
+        )
 
 
 def _equals(plane: NDArray[Any], fill: float) -> Bools | None:

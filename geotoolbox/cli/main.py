@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,7 +69,6 @@ def _run(parsed: argparse.Namespace) -> int:
     from geotoolbox.jobs.registry import find_job
     from geotoolbox.jobs.spec import validate_spec
 
-    logging.basicConfig(level=logging.DEBUG if parsed.verbose else logging.WARNING, stream=sys.stderr)
     reporter: JsonLines | PlainLines
     if parsed.events == "jsonl":
         reporter = JsonLines(sys.stdout)
@@ -77,6 +77,7 @@ def _run(parsed: argparse.Namespace) -> int:
     else:
         reporter = PlainLines(sys.stderr)
     catch_signals(reporter)
+    _log_to(reporter, parsed.verbose)
     job = find_job(parsed.job)
     try:
         result = job.run(validate_spec(job.spec, values_of(parsed, job.spec)), reporter)
@@ -86,6 +87,22 @@ def _run(parsed: argparse.Namespace) -> int:
             logging.getLogger(__name__).exception("a fault of GeoToolbox itself")
         return _end(reporter, code, message, None)
     return _end(reporter, EXIT_OK, "", result)
+
+
+def _log_to(reporter: Any, verbose: bool) -> None:
+    """Show the engine's own log among the events; with ``--verbose`` also its details."""
+    from geotoolbox.cli.show import EventHandler
+
+    if verbose:
+        logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+        logging.getLogger("geotoolbox").setLevel(logging.DEBUG)
+    else:
+        engine = logging.getLogger("geotoolbox")
+        engine.addHandler(EventHandler(reporter))
+        engine.setLevel(logging.WARNING)
+        engine.propagate = False
+    # Polygons are found in pixel coordinates first; that is meant.
+    warnings.filterwarnings("ignore", message="Dataset has no geotransform")
 
 
 def _judge(error: BaseException) -> tuple[int, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import sys
 import threading
@@ -12,13 +13,14 @@ from typing import Any, TextIO
 
 from geotoolbox.core.events import Artifact, Event, Log, Metric, Progress, to_json
 
-__all__ = ["JsonLines", "PlainLines", "Terminal", "catch_signals"]
+__all__ = ["EventHandler", "JsonLines", "PlainLines", "Terminal", "catch_signals"]
 
 
 class _Base:
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
         self._stop = threading.Event()
+        self._warned: set[str] = set()
 
     @property
     def cancelled(self) -> bool:
@@ -32,6 +34,14 @@ class _Base:
     def close(self) -> None:
         """End the output cleanly."""
 
+    def _again(self, event: Event) -> bool:
+        """Tell whether a warning was shown before (the engine's log and its events may say the same)."""
+        if not isinstance(event, Log) or event.level == "info":
+            return False
+        known = event.message in self._warned
+        self._warned.add(event.message)
+        return known
+
     def _line(self, text: str) -> None:
         self.stream.write(text + "\n")
         self.stream.flush()
@@ -42,6 +52,8 @@ class JsonLines(_Base):
 
     def emit(self, event: Event) -> None:
         """Write one event."""
+        if self._again(event):
+            return
         self._line(json.dumps({"time": round(time.time(), 3), **to_json(event)}, ensure_ascii=False))
 
     def result(self, values: dict[str, Any]) -> None:
@@ -58,6 +70,8 @@ class PlainLines(_Base):
 
     def emit(self, event: Event) -> None:
         """Write one event, where it says something new."""
+        if self._again(event):
+            return
         match event:
             case Log(level=level):
                 if level != "debug":
@@ -107,6 +121,20 @@ class Terminal(PlainLines):
             self.stream.write("\n")
             self.stream.flush()
             self._open = False
+
+
+class EventHandler(logging.Handler):
+    """Shows what the engine logs among the events."""
+
+    def __init__(self, reporter: Any) -> None:
+        super().__init__()
+        self.reporter = reporter
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Turn a log record into an event."""
+        level = record.levelname.lower()
+        shown: Any = level if level in ("debug", "info", "warning", "error") else "error"
+        self.reporter.emit(Log(record.getMessage(), shown))
 
 
 def describe_progress(event: Progress) -> str:

@@ -21,7 +21,7 @@ from geotoolbox.core.opening import open_raster
 from geotoolbox.core.sniffing import local_path
 from geotoolbox.errors import BadInput, CannotAlign, CannotRead, explain
 
-__all__ = ["RasterHeader", "describe", "horizontal_crs"]
+__all__ = ["RasterHeader", "describe", "horizontal_crs", "is_on_earth"]
 
 
 MAX_PROBE_PX = 4096 * 4096
@@ -125,6 +125,11 @@ class RasterHeader:
             return "no geotransform", "add one: gdal_edit.py -a_ullr … -a_srs EPSG:… file.tif"
         if self.crs is None:
             return "no CRS", "add the right one: gdal_edit.py -a_srs EPSG:… file.tif"
+        if not is_on_earth(self.crs):
+            return (
+                f"a CRS that is not tied to the earth: {pyproj.CRS(self.crs).name!r}",
+                "give the CRS that the coordinates are in: gdal_edit.py -a_srs EPSG:… file.tif",
+            )
         if abs(self.transform.determinant) == 0:
             return f"a geotransform without area: {tuple(self.transform)[:6]}", "write the right geotransform"
         return None
@@ -247,6 +252,18 @@ def horizontal_crs(text: str) -> str:
             explain("this CRS is not understood", where=text[:80], got=str(error)[:200])
         ) from error
     return wkt
+
+
+@lru_cache(maxsize=512)
+def is_on_earth(crs: str) -> bool:
+    """Tell whether a CRS places (x, y) on the earth: not a local (engineering) nor a geocentric one.
+
+    Example:
+        >>> is_on_earth("EPSG:32633"), is_on_earth("EPSG:4978")
+        (True, False)
+    """
+    system = pyproj.CRS.from_user_input(crs)
+    return system.geodetic_crs is not None and not system.is_geocentric
 
 
 def _colormap(dataset: rasterio.DatasetReader) -> dict[int, Color] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -18,6 +20,11 @@ from geotoolbox.indexing.geometry import same_crs, transform_geometry
 from geotoolbox.indexing.records import FileRecord
 
 __all__ = ["Unit", "make_units"]
+
+_logger = logging.getLogger(__name__)
+
+_PATCH_PX = 256
+_SLOW = 8.0  # a patch reads so many times its pixels: worth a warning
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,31 @@ def make_units(
         lead = min((r for _, r in sources), key=lambda r: abs(r.header.transform.determinant))
         record = reduce(_both, (r for _, r in sources), lead)
         units.append(Unit(_name(group.paths), lead.header.geobox, tuple(sources), record, group.time))
+    _warn_of_strips([source for unit in units for source, _ in unit.sources])
     return tuple(units)
+
+
+def _warn_of_strips(sources: Sequence[Source]) -> None:
+    """Say once that files are stored in strips, so that small windows read far more than they need."""
+    factors = {s.path: _excess(s) for s in sources}
+    slow = [path for path, factor in factors.items() if factor >= _SLOW]
+    if slow:
+        _logger.warning(
+            "%d files are stored in strips or large blocks, such as %s: a patch of %d px reads up to %.0f times "
+            "the pixels it needs, and is that much slower; gdal_translate -of COG in.tif out.tif mends that",
+            len(slow),
+            slow[0],
+            _PATCH_PX,
+            max(factors[path] for path in slow),
+        )
+
+
+def _excess(source: Source) -> float:
+    """Return how many times its pixels a patch reads, when it lies in the fewest blocks."""
+    pairs = zip(source.block_shape, source.geobox.shape, strict=True)
+    sides = [(block, min(_PATCH_PX, whole)) for block, whole in pairs]
+    read = math.prod(math.ceil(patch / block) * block for block, patch in sides)
+    return read / math.prod(patch for _, patch in sides)
 
 
 def _both(first: FileRecord, second: FileRecord) -> FileRecord:

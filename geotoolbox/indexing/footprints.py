@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import rasterio
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
@@ -24,6 +25,9 @@ __all__ = ["cells_polygon", "valid_cells", "valid_polygon"]
 _CELLS = 512
 _STRIP_PX = 4_000_000
 _FULL_READ_PX = 400_000_000
+_CACHE_BYTES = (
+    128 << 20
+)  # GDAL's own default, a share of the machine's memory, would fill with blocks read once
 
 
 def valid_polygon(dataset: DatasetReader) -> BaseGeometry:
@@ -52,11 +56,12 @@ def valid_cells(dataset: DatasetReader) -> tuple[NDArray[np.bool_], int]:
     rows = math.ceil(dataset.height / step)
     cells = np.zeros((rows, math.ceil(dataset.width / step)), dtype=bool)
     per_strip = max(1, _STRIP_PX // (dataset.width * step))
-    for first in range(0, rows, per_strip):
-        last = min(rows, first + per_strip)
-        top, bottom = first * step, min(dataset.height, last * step)
-        valid = _mask(dataset, Window(0, top, dataset.width, bottom - top))
-        cells[first:last] = _any_in_cells(valid, step)
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES):
+        for first in range(0, rows, per_strip):
+            last = min(rows, first + per_strip)
+            top, bottom = first * step, min(dataset.height, last * step)
+            valid = _mask(dataset, Window(0, top, dataset.width, bottom - top))
+            cells[first:last] = _any_in_cells(valid, step)
     return cells, step
 
 

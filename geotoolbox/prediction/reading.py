@@ -99,7 +99,10 @@ class SceneReader:
         rows = reflect(*self._lattice.span(row), self._scene.shape[0])
         columns = reflect(*self._lattice.span(column), self._scene.shape[1])
         window = Window(*_ends(rows), *_ends(columns))
-        data = self._window(window)
+        try:
+            data = self._window(window)
+        except TileFailure:
+            data = self._read(window, attempts=1)  # perhaps only a part that this tile has no need of is lost
         if window.shape == (len(rows), len(columns)):
             return data
         at = np.ix_(rows - window.top, columns - window.left)
@@ -129,7 +132,7 @@ class SceneReader:
         found = self._cells.get(key)
         if found is None:
             try:
-                found = self._read(self._cell_window(row, column))
+                found = self._read(self._cell_window(row, column), ATTEMPTS if self._lost < PATIENCE else 1)
             except TileFailure as failure:
                 found = failure
             self._cells[key] = found
@@ -141,9 +144,8 @@ class SceneReader:
             raise TileFailure(str(found))
         return found
 
-    def _read(self, window: Window) -> TileData:
+    def _read(self, window: Window, attempts: int) -> TileData:
         query = Query(window_geobox(self._scene, window), self._time)
-        attempts = ATTEMPTS if self._lost < PATIENCE else 1
         for attempt in range(attempts):
             try:
                 reading = self._dataset.read(query)

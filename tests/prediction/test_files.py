@@ -76,4 +76,4 @@ def test_r17_a_file_that_went_away_is_nodata_and_named(tmp_path: Path, image: np
     found = labels(tmp_path / "map.tif")
     assert found.shape == (150, 340)
     assert result.failed and "east.tif" in result.failed[0].reason
-    assert (found[:, 300:] == 255).all() and (found[:50, :100] != 255).all()
+    assert (found[:, 170:] == 255).all() and (found[:50, :140] != 255).all()
