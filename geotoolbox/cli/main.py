@@ -9,7 +9,8 @@ import argparse
 import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from geotoolbox import __version__
@@ -77,10 +78,10 @@ def _run(parsed: argparse.Namespace) -> int:
     else:
         reporter = PlainLines(sys.stderr)
     catch_signals(reporter)
-    _log_to(reporter, parsed.verbose)
     job = find_job(parsed.job)
     try:
-        result = job.run(validate_spec(job.spec, values_of(parsed, job.spec)), reporter)
+        with _log_to(reporter, parsed.verbose):
+            result = job.run(validate_spec(job.spec, values_of(parsed, job.spec)), reporter)
     except BaseException as error:
         code, message = _judge(error)
         if code == EXIT_FAULT:
@@ -89,20 +90,27 @@ def _run(parsed: argparse.Namespace) -> int:
     return _end(reporter, EXIT_OK, "", result)
 
 
-def _log_to(reporter: Any, verbose: bool) -> None:
-    """Show the engine's own log among the events; with ``--verbose`` also its details."""
+@contextmanager
+def _log_to(reporter: Any, verbose: bool) -> Iterator[None]:
+    """Show the engine's own log among the events; with ``--verbose`` its details on standard error."""
     from geotoolbox.cli.show import EventHandler
 
-    if verbose:
-        logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-        logging.getLogger("geotoolbox").setLevel(logging.DEBUG)
-    else:
-        engine = logging.getLogger("geotoolbox")
-        engine.addHandler(EventHandler(reporter))
-        engine.setLevel(logging.WARNING)
-        engine.propagate = False
-    # Polygons are found in pixel coordinates first; that is meant.
-    warnings.filterwarnings("ignore", message="Dataset has no geotransform")
+    engine = logging.getLogger("geotoolbox")
+    handler = logging.StreamHandler(sys.stderr) if verbose else EventHandler(reporter)
+    before = engine.level, engine.propagate
+    engine.addHandler(handler)
+    engine.setLevel(logging.DEBUG if verbose else logging.WARNING)
+    engine.propagate = False
+    with warnings.catch_warnings():
+        # Polygons are found in pixel coordinates first; that is meant.
+        warnings.filterwarnings("ignore", message="Dataset has no geotransform")
+        warnings.filterwarnings("ignore", category=PendingDeprecationWarning)
+        try:
+            yield
+        finally:
+            engine.removeHandler(handler)
+            engine.setLevel(before[0])
+            engine.propagate = before[1]
 
 
 def _judge(error: BaseException) -> tuple[int, str]:

@@ -112,17 +112,7 @@ class RasterHeader:
     def cannot_align(self) -> tuple[str, str] | None:
         """Return why the file has no pixel grid, and what helps; None when it has one."""
         if self.transform == Affine.identity():
-            if self.gcp_count:
-                return (
-                    f"{self.gcp_count} ground control points only",
-                    "warp it first: gdalwarp -tps in.tif out.tif",
-                )
-            if self.has_rpcs:
-                return (
-                    "rational polynomial coefficients (RPC) only",
-                    "orthorectify it first: gdalwarp -rpc in.tif out.tif",
-                )
-            return "no geotransform", "add one: gdal_edit.py -a_ullr … -a_srs EPSG:… file.tif"
+            return self._no_geotransform()
         if self.crs is None:
             return "no CRS", "add the right one: gdal_edit.py -a_srs EPSG:… file.tif"
         if not is_on_earth(self.crs):
@@ -133,6 +123,19 @@ class RasterHeader:
         if abs(self.transform.determinant) == 0:
             return f"a geotransform without area: {tuple(self.transform)[:6]}", "write the right geotransform"
         return None
+
+    def _no_geotransform(self) -> tuple[str, str]:
+        if self.gcp_count:
+            return (
+                f"{self.gcp_count} ground control points only",
+                "warp it first: gdalwarp -tps in.tif out.tif",
+            )
+        if self.has_rpcs:
+            return (
+                "rational polynomial coefficients (RPC) only",
+                "orthorectify it first: gdalwarp -rpc in.tif out.tif",
+            )
+        return "no geotransform", "add one: gdal_edit.py -a_ullr … -a_srs EPSG:… file.tif"
 
 
 def describe(

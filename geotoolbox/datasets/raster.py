@@ -18,6 +18,7 @@ from geotoolbox.alignment import Resampling, plan_read, read_onto
 from geotoolbox.alignment import explain as explain_plan
 from geotoolbox.core.classes import IGNORE_INDEX, ClassTable
 from geotoolbox.core.events import SILENT, Reporter
+from geotoolbox.core.opening import check_read_size
 from geotoolbox.core.query import Band, Query, Reading, Scene, TimeInterval
 from geotoolbox.datasets.base import GeoDataset, Kind, Transform
 from geotoolbox.datasets.dates import Dates, times_of
@@ -190,6 +191,8 @@ class RasterDataset(GeoDataset):
         Of several files at a place, those on the query's own grid come first, then those in its CRS, then
         the order of the files; the first that has all bands at a pixel wins.
         """
+        wanted = (max(len(self._bands), 1), *query.geobox.shape)
+        check_read_size(wanted, "float32", where=self._units[0].paths[0])
         units = self._units_for(query)
         if self._kind == "labels":
             return self._read_labels(units, query)

@@ -12,6 +12,7 @@ import pandas as pd
 import pyogrio
 from pyogrio.errors import FeatureError
 
+from geotoolbox.core.header import is_on_earth
 from geotoolbox.core.sniffing import local_path
 from geotoolbox.errors import BadInput, CannotRead, UnsafeInput, explain
 from geotoolbox.indexing.geometry import same_crs
@@ -142,8 +143,21 @@ def _with_crs(table: Any, path: str, crs: str | None) -> Any:
                     fix="pass crs='EPSG:…' (ask whoever made the file)",
                 )
             )
-        return table.set_crs(crs)
+        return _on_earth(table.set_crs(crs), path)
     if crs is not None and not same_crs(table.crs, crs):
         _logger.warning("%s: crs=%s takes the place of the file's own %s", path, crs, table.crs.name)
-        return table.set_crs(crs, allow_override=True)
+        return _on_earth(table.set_crs(crs, allow_override=True), path)
+    return _on_earth(table, path)
+
+
+def _on_earth(table: Any, path: str) -> Any:
+    if not is_on_earth(table.crs.to_wkt()):
+        raise BadInput(
+            explain(
+                "the file's CRS is not tied to the earth",
+                where=path,
+                got=repr(table.crs.name),
+                fix="pass crs='EPSG:…' (ask whoever made the file)",
+            )
+        )
     return table

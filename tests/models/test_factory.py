@@ -33,7 +33,9 @@ def test_padding_changes_nothing_where_none_is_needed() -> None:
 def test_architectures_of_smp_take_any_number_of_bands(name: str) -> None:
     net = create_model(ModelSpec(name, "resnet18", in_channels=7, num_classes=4)).eval()
     with torch.inference_mode():
-        assert net(torch.randn(1, 7, 40, 33)).shape == (1, 4, 40, 33)
+        out = net(torch.randn(1, 7, 40, 33))
+    assert out.shape == (1, 4, 40, 33)
+    assert (out < 0).any() and (out > 0).any()  # scores, not what a ReLU left of them (DG-21)
 
 
 def test_auto_is_the_small_network_on_a_cpu_and_a_unet_on_a_gpu() -> None:

@@ -109,10 +109,10 @@ def test_dg_12_training_and_test_patches_share_no_ground(tmp_path: Path) -> None
     for name in ("train", "test"):
         part = split[name]
         values = torch.cat(
-            [part[q]["image"][:, part[q]["valid"]].flatten() for q in RandomGeoSampler(part, 16, 150, seed=0)]
+            [part[q]["image"][:, part[q]["valid"]].flatten() for q in RandomGeoSampler(part, 16, 70, seed=0)]
         )
         seen[name] = set(values.tolist())
-    assert min(map(len, seen.values())) > 1000 and not seen["train"] & seen["test"]
+    assert min(map(len, seen.values())) > 800 and not seen["train"] & seen["test"]
     # and without any split, all of it can be drawn
     assert len(list(RandomGeoSampler(dataset, 16, 10, seed=0))) == 10
 
