@@ -33,7 +33,6 @@ def demonstrate(spec: Spec, events: Reporter) -> TextResult:
             output=str(folder / "model.gtb"),
             report=str(folder / "training.html"),
             maximum_minutes=spec.maximum_minutes,
-            indices=("ndvi",),
             seed=spec.seed,
         ),
         events,

@@ -17,7 +17,9 @@ class TrainSettings(JobSpec):
     """How to train, whatever the data: shared by the job and the Python door."""
 
     indices: tuple[str, ...] = Field(
-        (), description="spectral indices to add: ndvi, evi2, ndwi, ndbi, savi, or an expression"
+        ("auto",),
+        description="spectral indices to add: ndvi, evi2, ndwi, ndbi, savi, or 'name = expression'; auto chooses by "
+        "the bands' names, none adds none",
     )
     model: str = Field("auto", description="the network: auto, small, unet, deeplabv3plus, fpn, fcn8s, …")
     encoder: str | None = Field(None, description="the encoder of the network, where it has one: resnet18, …")
@@ -27,7 +29,7 @@ class TrainSettings(JobSpec):
     epochs: int | None = Field(
         None, ge=1, le=100_000, description="passes at most (default: by the time allowed)"
     )
-    maximum_minutes: float = Field(6.0, gt=0, description="training stops after this time, in minutes")
+    maximum_minutes: float = Field(8.0, gt=0, description="training stops after this time, in minutes")
     learning_rate: float | None = Field(None, gt=0, le=10, description="the largest learning rate")
     loss: str = Field("auto", description="the loss: auto, ce, focal, dice, jaccard, or sums such as ce+dice")
     class_weights: Literal["auto", "none", "balanced", "soft"] = Field(

@@ -24,6 +24,7 @@ from geotoolbox.models.predictor import Predictor
 from geotoolbox.prediction import predict_array
 from geotoolbox.sampling import Split, spatial_split
 from geotoolbox.trainers import TrainOptions, TrainResult, train_segmentation
+from geotoolbox.transforms import default_indices
 from geotoolbox.visualization import Preview, SplitMap, rgb_bands, training_report
 
 __all__ = ["Training", "fit", "train_job"]
@@ -76,7 +77,7 @@ class Training:
         return {
             "Network": f"{bundle.spec.architecture}, {count:,} parameters",
             "Bands": ", ".join(b.name for b in bundle.bands),
-            "Indices": ", ".join(self.settings.indices) or "none",
+            "Indices": ", ".join(_indices(self.settings, self.dataset)) or "none",
             "Training time": f"{result.seconds:,.0f} s",
             "Epochs": str(len(result.history)),
             "Seed": str(self.settings.seed),
@@ -126,7 +127,11 @@ def fit(
         Log(f"held out {share:.0%} of the ground in blocks, {split.buffer_m:,.0f} m apart from training")
     )
     result = train_segmentation(
-        split["train"], split["val"], options=_options(settings), work_dir=work_dir, reporter=reporter
+        split["train"],
+        split["val"],
+        options=_options(settings, dataset),
+        work_dir=work_dir,
+        reporter=reporter,
     )
     return Training(result, split, dataset, settings)
 
@@ -181,7 +186,13 @@ def _open(spec: Spec) -> GeoDataset:
     return dataset if region is None else dataset.within(region)
 
 
-def _options(settings: TrainSettings) -> TrainOptions:
+def _indices(settings: TrainSettings, dataset: GeoDataset) -> tuple[str, ...]:
+    if settings.indices == ("auto",):
+        return default_indices([b.name for b in dataset.bands])
+    return () if settings.indices == ("none",) else settings.indices
+
+
+def _options(settings: TrainSettings, dataset: GeoDataset) -> TrainOptions:
     """Turn the job's settings into the trainer's options; what is left open keeps the trainer's default."""
     given = {
         "patch_px": settings.patch_px,
@@ -197,7 +208,7 @@ def _options(settings: TrainSettings) -> TrainOptions:
         model=settings.model,
         encoder=settings.encoder,
         encoder_weights=settings.encoder_weights,
-        indices=settings.indices,
+        indices=_indices(settings, dataset),
         max_minutes=settings.maximum_minutes,
         augment=settings.augment,
         baseline=settings.baseline,

@@ -7,6 +7,7 @@ from geotoolbox.transforms.indices import (
     AppendIndices,
     SpectralIndex,
     compute_index,
+    default_indices,
     parse_index,
     parse_indices,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "compute_class_statistics",
     "compute_index",
     "compute_statistics",
+    "default_indices",
     "parse_index",
     "parse_indices",
 ]

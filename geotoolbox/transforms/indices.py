@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -14,7 +15,15 @@ from geotoolbox.core.classes import IGNORE_INDEX
 from geotoolbox.errors import BadInput, explain
 from geotoolbox.transforms.expressions import Expression
 
-__all__ = ["INDICES", "AppendIndices", "SpectralIndex", "compute_index", "parse_index", "parse_indices"]
+__all__ = [
+    "INDICES",
+    "AppendIndices",
+    "SpectralIndex",
+    "compute_index",
+    "default_indices",
+    "parse_index",
+    "parse_indices",
+]
 
 INDICES: dict[str, str] = {
     "NDVI": "(nir - red) / (nir + red)",
@@ -153,3 +162,28 @@ class AppendIndices:
         if "mask" in sample and lost.any() and lost.shape == sample["mask"].shape:
             out["mask"] = torch.where(lost, torch.full_like(sample["mask"], IGNORE_INDEX), sample["mask"])
         return out
+
+
+def default_indices(bands: Sequence[str]) -> tuple[str, ...]:
+    """Choose the indices that help a network most, from the names of the bands alone.
+
+    NDVI where bands are called red and nir; else the normalised difference of each pair of neighbours among
+    numbered bands (``b2``, ``b3``, …), which holds NDVI for most sensors and needs no wavelength.
+
+    Example:
+        >>> default_indices(["blue", "green", "red", "nir"])
+        ('ndvi',)
+        >>> default_indices(["b2", "b3", "elevation"])
+        ('nd_b2_b3 = (b3 - b2) / (b3 + b2)',)
+    """
+    if {"red", "nir"} <= set(bands):
+        return ("ndvi",)
+    return tuple(
+        f"nd_{a}_{b} = ({b} - {a}) / ({b} + {a})" for a, b in pairwise(bands) if _numbered_alike(a, b)
+    )
+
+
+def _numbered_alike(a: str, b: str) -> bool:
+    """Tell whether two band names differ in their number only."""
+    stems = [name.rstrip("0123456789") for name in (a, b)]
+    return stems[0] == stems[1] and a != b and all(n.isidentifier() and n != stems[0] for n in (a, b))
