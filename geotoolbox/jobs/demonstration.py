@@ -86,29 +86,30 @@ def _closing(folder: Path, trained: Any, mapped: Any, judged: Any) -> str:
 
 def _draw(path: Path, map_path: Path, scene: DemoScene) -> Path:
     """Draw image, reference, map and error side by side."""
-    import numpy as np
-
     from geotoolbox.core.files import atomic_path
     from geotoolbox.core.query import Query
     from geotoolbox.datasets import RasterDataset
+    from geotoolbox.metrics import match_classes
     from geotoolbox.visualization import rgb_bands, show_prediction, to_png
     from geotoolbox.visualization.style import figure_of
 
-    layer = RasterDataset([str(map_path)], kind="labels", classes=scene.classes)
+    layer = RasterDataset([str(map_path)], kind="labels")
     grid = layer.scenes()[0].geobox
     step = max(1, round(max(grid.shape) / 700))
     grid = grid.zoom_out(step)
     images = RasterDataset([str(p) for p in scene.images], kind="image")
-    reference = RasterDataset([str(scene.label_raster)], kind="labels", classes=scene.classes)
-    image, mapped, truth = (d.read(Query(grid)) for d in (images, layer, reference))
-    assert mapped.mask is not None and image.image is not None
+    reference = RasterDataset([str(scene.label_raster)], kind="labels")
+    assert layer.classes is not None and reference.classes is not None
+    match = match_classes(layer.classes, reference.classes)
+    image, mapped, truth = (layer_.read(Query(grid)) for layer_ in (images, layer, reference))
+    assert mapped.mask is not None and truth.mask is not None and image.image is not None
     axes = show_prediction(
-        np.where(mapped.mask >= 0, mapped.mask, -1),
-        scene.classes,
+        match.map_index(mapped.mask),
+        match.classes,
         image=image.image,
         valid=np.asarray(image.valid),
         bands=rgb_bands([b.name for b in images.bands]),
-        truth=truth.mask,
+        truth=match.reference_index(truth.mask),
     )
     with atomic_path(path) as part:
         part.write_bytes(to_png(figure_of(axes[0])))
