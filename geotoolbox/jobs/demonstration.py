@@ -107,7 +107,7 @@ def _draw(path: Path, map_path: Path, scene: DemoScene) -> Path:
         match.map_index(mapped.mask),
         match.classes,
         image=image.image,
-        valid=np.asarray(image.valid),
+        valid=image.valid,
         bands=rgb_bands([b.name for b in images.bands]),
         truth=match.reference_index(truth.mask),
     )
