@@ -38,6 +38,24 @@ DEFAULT_COLORS: tuple[Color, ...] = (
     (17, 119, 51),
 )
 
+# What maps usually show in a colour of its own, by a word in the class's name; the first that fits.
+_NATURAL: tuple[tuple[tuple[str, ...], Color], ...] = (
+    (("wetland", "marsh", "swamp", "bog"), (96, 178, 190)),
+    (("water", "river", "lake", "sea"), (38, 110, 190)),
+    (("forest", "tree", "wood"), (30, 104, 52)),
+    (("shrub", "scrub", "heath"), (164, 148, 70)),
+    (("grass", "meadow", "pasture", "herbaceous"), (150, 203, 92)),
+    (("crop", "field", "cultivated", "arable"), (228, 198, 110)),
+    (("settlement", "urban", "built", "developed", "building"), (190, 66, 72)),
+    (("barren", "bare", "rock", "sand"), (178, 168, 158)),
+    (("snow", "glacier"), (214, 234, 246)),
+)
+
+
+def _natural_color(name: str) -> Color | None:
+    low = name.lower()
+    return next((color for words, color in _NATURAL if any(w in low for w in words)), None)
+
 
 @dataclass(frozen=True, slots=True)
 class ClassInfo:
@@ -130,8 +148,17 @@ class ClassTable:
 
     @property
     def colors(self) -> tuple[Color, ...]:
-        """The colours (RGB, 0–255), by index; the default palette where the data has none."""
-        return tuple(c.color or DEFAULT_COLORS[i % len(DEFAULT_COLORS)] for i, c in enumerate(self.classes))
+        """The colours (RGB, 0–255), by index.
+
+        The data's own; else the one that maps usually show such a name in; else one of the default palette.
+        """
+        chosen: list[Color] = []
+        for position, info in enumerate(self.classes):
+            color = info.color or _natural_color(info.name)
+            if color is None or (info.color is None and color in chosen):
+                color = DEFAULT_COLORS[position % len(DEFAULT_COLORS)]
+            chosen.append(color)
+        return tuple(chosen)
 
     def to_index(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """Map pixel values to class indices; values outside the table become ``IGNORE_INDEX``."""
