@@ -24,7 +24,8 @@ __all__ = ["History", "Loop"]
 
 _log = logging.getLogger(__name__)
 History = list[dict[str, Any]]
-_SHARE = 0.9  # of the time limit that is planned with
+_SHARE = 0.9  # of the time limit: the schedule has ended then, and the rest is for the last validation
+_SLACK = 0.15  # of the time limit: until then, a slow start (or a busy machine) does not hurry the schedule
 
 
 class Loop(pl.Callback):
@@ -59,6 +60,7 @@ class Loop(pl.Callback):
         self._spent_s, self._start = 0.0, 0.0
         self._losses: list[Tensor] = []
         self._stage: Stage | None = None
+        self.each_epoch: Callable[[nn.Module, int], None] | None = None
 
     @property
     def seconds(self) -> float:
@@ -100,8 +102,9 @@ class Loop(pl.Callback):
         self.average = copy.deepcopy(task.model).requires_grad_(False)
         if self._average_state:
             self.average.load_state_dict(self._average_state)
-        self._plan(trainer, task)
-        self._stage = Stage(self.reporter, "train", self.epochs * self.options.steps_per_epoch)
+        trainer.fit_loop.max_epochs = self.epochs
+        task.total_steps = self.epochs * self.options.steps_per_epoch
+        self._stage = Stage(self.reporter, "train", task.total_steps)
         self._stage.done = float(trainer.global_step)
         if self.history:
             self.reporter.emit(Log(f"going on after epoch {len(self.history)} of {self.epochs}"))
@@ -111,6 +114,18 @@ class Loop(pl.Callback):
     ) -> None:
         """Seed each step by its number, so that a resumed run draws what a whole run would have drawn."""
         torch.manual_seed(self.options.seed * 1_000_003 + trainer.global_step)
+        _task(pl_module).least_share = self.time_share()
+
+    def time_share(self) -> float:
+        """Return how far the schedule must be by now to end in time, 0 to 1.
+
+        The learning rate follows the steps done, or the time spent where that is further. So a slow machine
+        ends with a full schedule of fewer steps; and where the steps fit into the time, the time changes nothing.
+        """
+        if self.options.max_minutes is None:
+            return 0.0
+        spent = self.seconds / (self.options.max_minutes * 60 * _SHARE)
+        return min(max((spent - _SLACK) / (1 - _SLACK), 0.0), 1.0)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -121,23 +136,25 @@ class Loop(pl.Callback):
         self._follow(_task(pl_module).model, trainer.global_step)
         assert self._stage is not None
         self._stage.advance(1, self._message(trainer.current_epoch + 1))
-        limit = self.options.max_minutes
-        if limit is not None and self.seconds > limit * 60 and not trainer.should_stop:
+        if self.time_share() >= 1 and not trainer.should_stop:
             self._say(
-                f"the time limit of {limit:g} minutes is reached: training stops in epoch {trainer.current_epoch + 1}"
+                f"the time limit of {self.options.max_minutes:g} minutes is reached: training ends in epoch "
+                f"{trainer.current_epoch + 1} of {self.epochs} (raise it for all of them)"
             )
             trainer.should_stop = True
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Validate, write down the epoch, keep the best, plan the rest, and save."""
+        """Validate, write down the epoch, keep the best, and save."""
         assert self.average is not None
         result = self.check(self.average)
         row = self._row(trainer, result)
         self.history.append(row)
         for name in ("train_loss", "val_loss", "val_mean_iou", "val_overall_accuracy"):
             self.reporter.emit(Metric(name, row[name], row["epoch"]))
+        if self.each_epoch is not None:
+            self.each_epoch(self.average, row["epoch"])
         self._judge(row)
-        self._replan(trainer, _task(pl_module))
+        self._warn_of_time()
         patience = self.options.patience_epochs
         if patience is not None and row["epoch"] - self.best_epoch >= patience:
             self._say(
@@ -181,8 +198,8 @@ class Loop(pl.Callback):
             else:
                 mine.copy_(new)
 
-    def _replan(self, trainer: pl.Trainer, task: SemanticSegmentationTask) -> None:
-        """After the first epoch, shorten the plan when it would not end in time."""
+    def _warn_of_time(self) -> None:
+        """After the first epoch, say so when not all epochs will fit into the time."""
         limit = self.options.max_minutes
         if limit is None or len(self.history) != 1:
             return
@@ -190,17 +207,9 @@ class Loop(pl.Callback):
         affordable = max(1, int(limit * 60 * _SHARE / max(one, 1e-6)))
         if affordable < self.epochs:
             self._say(
-                f"an epoch takes {one:.0f} s: {affordable} instead of {self.epochs} epochs fit "
-                f"into {limit:g} minutes (raise max_minutes for all)"
+                f"an epoch takes {one:.0f} s: about {affordable} of {self.epochs} epochs fit into {limit:g} minutes "
+                "(raise the time for all)"
             )
-            self.epochs = affordable
-            self._plan(trainer, task)
-            assert self._stage is not None
-            self._stage.total = float(self.epochs * self.options.steps_per_epoch)
-
-    def _plan(self, trainer: pl.Trainer, task: SemanticSegmentationTask) -> None:
-        trainer.fit_loop.max_epochs = self.epochs
-        task.total_steps = self.epochs * self.options.steps_per_epoch
 
     def _message(self, epoch: int) -> str:
         loss = float(torch.stack(self._losses).mean())

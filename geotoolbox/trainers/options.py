@@ -12,7 +12,7 @@ from geotoolbox.errors import BadInput, explain
 
 __all__ = ["CLASS_WEIGHT_POWERS", "TrainOptions"]
 
-CLASS_WEIGHT_POWERS: Mapping[str, float] = {"none": 0.0, "soft": 0.35, "balanced": 1.0}
+CLASS_WEIGHT_POWERS: Mapping[str, float] = {"none": 0.0, "soft": 0.25, "balanced": 1.0}
 """A class of frequency f gets the weight f to the power of minus this."""
 
 _NO_MATTER = ("resume", "workers", "memory_mb", "baseline", "keep_checkpoints", "keep_best")
@@ -41,7 +41,7 @@ class TrainOptions:
         weight_decay: Of AdamW, on weights with more than one dimension.
         loss: ``ce``, ``focal``, ``dice``, ``jaccard``, or several joined by ``+``.
         label_smoothing: Share of the truth spread over all classes (cross entropy), 0 to 1.
-        class_weights: ``none``, ``soft`` (frequency^-0.35) or ``balanced`` (frequency^-1).
+        class_weights: ``none``, ``soft`` (frequency^-0.25) or ``balanced`` (frequency^-1).
         class_balanced: Draw patches around each class alike.
         minimum_labelled: Patches with a smaller share of labelled pixels are drawn anew.
         augment: Flip, turn and brighten.
@@ -77,7 +77,7 @@ class TrainOptions:
     patch_px: int = 96
     batch_size: int = 8
     patches_per_epoch: int = 240
-    epochs: int = 20
+    epochs: int = 28
     max_minutes: float | None = 8.0
     learning_rate: float = 4e-3
     weight_decay: float = 1e-2

@@ -84,7 +84,7 @@ class SemanticSegmentationTask(pl.LightningModule):
         self.criterion = SegmentationLoss(loss, class_weights, ignore_index, label_smoothing)
         self.num_classes, self.ignore_index = num_classes, ignore_index
         self.lr, self.patience, self.weight_decay = lr, patience, weight_decay
-        self.schedule, self.total_steps = schedule, total_steps
+        self.schedule, self.total_steps, self.least_share = schedule, total_steps, 0.0
         self.preprocess, self.augment = preprocess, augment
         self._tallies = {"val": Tally(num_classes), "test": Tally(num_classes)}
         if freeze_backbone:
@@ -154,10 +154,7 @@ class SemanticSegmentationTask(pl.LightningModule):
         ]
         optimizer = torch.optim.AdamW(groups, lr=self.lr)
         if self.schedule == "one-cycle":
-            # A closure, so that the plan may be shortened while training.
-            factor = torch.optim.lr_scheduler.LambdaLR(
-                optimizer, lambda step: one_cycle(step, self.total_steps or 1)
-            )
+            factor = torch.optim.lr_scheduler.LambdaLR(optimizer, self._learning_rate_factor)
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": factor, "interval": "step"}}
         if self.schedule == "plateau":
             plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=self.patience)
@@ -166,6 +163,11 @@ class SemanticSegmentationTask(pl.LightningModule):
                 "lr_scheduler": {"scheduler": plateau, "monitor": "val_loss", "strict": False},
             }
         return optimizer
+
+    def _learning_rate_factor(self, step: int) -> float:
+        """Follow the steps, or the share that the time limit asks for where that is further."""
+        total = self.total_steps or 1
+        return one_cycle(max(step, self.least_share * total), total)
 
     def _evaluate(self, stage: Literal["val", "test"], batch: Mapping[str, Any]) -> Tensor:
         ready = self.prepare(batch)
@@ -185,7 +187,7 @@ class SemanticSegmentationTask(pl.LightningModule):
             self.log(name, value, batch_size=count, prog_bar=True, on_epoch=True, on_step=on_step)
 
 
-def one_cycle(step: int, total_steps: int, warm_up: float = 0.2) -> float:
+def one_cycle(step: float, total_steps: int, warm_up: float = 0.2) -> float:
     """Return the factor of the learning rate: up from 1/25 in the first part, then down to 1/10,000 (cosine).
 
     Example:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from geotoolbox.trainers.loop import History, Loop
 from geotoolbox.trainers.options import CLASS_WEIGHT_POWERS, TrainOptions
 from geotoolbox.trainers.source import EnoughLabels, Patches, Source
 from geotoolbox.trainers.task import SemanticSegmentationTask
-from geotoolbox.trainers.validation import Validation, fit_temperature, validate
+from geotoolbox.trainers.validation import EpochHook, Validation, fit_temperature, predict_reading, validate
 from geotoolbox.transforms.augment import Augment
 from geotoolbox.transforms.preprocess import Preprocess
 from geotoolbox.transforms.statistics import compute_statistics
@@ -80,6 +81,7 @@ def train_segmentation(
     options: TrainOptions | None = None,
     work_dir: str | Path,
     reporter: Reporter = SILENT,
+    each_epoch: EpochHook | None = None,
 ) -> TrainResult:
     """Train a model, and test it and simple baselines on a held-out area.
 
@@ -92,6 +94,8 @@ def train_segmentation(
         options: How to train.
         work_dir: Where checkpoints go, in a folder of this run's own.
         reporter: Hears of progress and metrics, and can cancel.
+        each_epoch: Is called after each epoch with its number (from 1) and a function from a reading to its
+            predicted class indices, to look at places while training.
 
     Returns:
         The bundle, the network and all that a report needs.
@@ -105,6 +109,7 @@ def train_segmentation(
     options = options or TrainOptions()
     with torch.random.fork_rng():
         run = _Run(train, validation, options, Path(work_dir), reporter)
+        run.each_epoch = each_epoch
         return run.finish(run.fit())
 
 
@@ -130,6 +135,7 @@ class _Run:
         self, train: Sampled, validation: Sampled, options: TrainOptions, work_dir: Path, reporter: Reporter
     ) -> None:
         self.options, self.reporter, self.notes = options, reporter, list[str]()
+        self.each_epoch: EpochHook | None = None
         _check_alike(train, validation)
         check_writable(work_dir / "run")
         share = options.memory_mb // 2
@@ -149,6 +155,7 @@ class _Run:
         """Train, from the last good checkpoint where there is one."""
         torch.manual_seed(self.options.seed)
         loop = Loop(self.options, self.folder, self._validate, self.reporter)
+        loop.each_epoch = None if self.each_epoch is None else self._show_epoch
         task, trainer = self._task(), self._trainer(loop)
         start = self._start()
         if start is not None and loop.resume_finished(start):
@@ -304,6 +311,10 @@ class _Run:
         for old in (*self.folder.glob("epoch-*.ckpt"), *self.folder.glob("epoch-*.sha256")):
             old.unlink()
         return None
+
+    def _show_epoch(self, network: nn.Module, epoch: int) -> None:
+        assert self.each_epoch is not None
+        self.each_epoch(epoch, partial(predict_reading, network, self.preprocess))
 
     def _validate(self, network: nn.Module) -> Validation:
         device = next(network.parameters()).device

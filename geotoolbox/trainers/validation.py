@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from geotoolbox.core.query import Reading
 from geotoolbox.trainers.counts import Tally
 from geotoolbox.trainers.source import Source, labelled
 from geotoolbox.trainers.task import Preparation
 
-__all__ = ["Validation", "fit_temperature", "validate"]
+__all__ = ["EpochHook", "Validation", "fit_temperature", "predict_reading", "validate"]
+
+EpochHook = Callable[[int, Callable[[Reading], NDArray[np.int64]]], None]
+"""What may be called after each epoch: its number, and a function that predicts a reading's class indices."""
 
 _BLOCK_PX, _HALO_PX = 224, 16
 _LOGITS = 50_000
@@ -85,6 +91,23 @@ def validate(
         out.loss = loss / pixels
         out.logits, out.truth = torch.cat(logits_kept)[:_LOGITS], torch.cat(truth_kept)[:_LOGITS]
     return out
+
+
+def predict_reading(network: nn.Module, preprocess: Preparation, reading: Reading) -> NDArray[np.int64]:
+    """Return the class index (H, W) that a network gives each pixel of a reading; -1 where it has no data."""
+    assert reading.image is not None
+    device = next(network.parameters()).device
+    image, valid = torch.from_numpy(reading.image)[None], torch.from_numpy(reading.valid)[None]
+    training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode():
+            ready = torch.where(valid[:, None], preprocess(image, valid), 0.0)
+            answer = network(ready.to(device)).argmax(dim=1)[0].cpu().numpy()
+    finally:
+        network.train(training)
+    found: NDArray[np.int64] = np.where(reading.valid, answer, -1)
+    return found
 
 
 def fit_temperature(logits: Tensor, truth: Tensor) -> float:

@@ -16,11 +16,12 @@ import pytest
 import torch
 
 from geotoolbox.core.classes import IGNORE_INDEX
-from geotoolbox.core.events import Event
+from geotoolbox.core.events import SILENT, Event
 from geotoolbox.core.query import Query, Reading
 from geotoolbox.errors import BadInput, BadLabels, Cancelled, TooLarge
 from geotoolbox.models import Predictor, load_bundle
 from geotoolbox.trainers import SemanticSegmentationTask, TrainOptions, TrainResult, train_segmentation
+from geotoolbox.trainers.loop import Loop
 from geotoolbox.trainers.training import class_weights
 from tests.sampling.memory import MemoryDataset
 from tests.trainers.scene import learnable
@@ -221,12 +222,28 @@ def test_r68_extreme_imbalance_is_a_warning_with_the_counts(
 
 def test_a_short_time_shortens_the_plan_and_says_so(tmp_path: Path) -> None:
     result = train(tmp_path, replace(FAST, epochs=5000, max_minutes=0.05))
-    assert 1 <= len(result.history) < 100
+    assert 1 <= len(result.history) < 300
+    peak = replace(FAST, epochs=5000).learning_rate
+    assert result.history[-1]["learning_rate"] < peak / 100, "the schedule ends with the time"
     listener = Listener()
     options = replace(FAST, epochs=5000, patches_per_epoch=4000, max_minutes=0.02)
     stopped = train(tmp_path, options, listener)
     assert len(stopped.history) == 1
     assert any(e.kind == "log" and "time limit" in e.message for e in listener.events)
+
+
+def test_a_slow_start_does_not_hurry_the_schedule(tmp_path: Path) -> None:
+    loop = Loop(replace(FAST, max_minutes=1.0), tmp_path, lambda model: pytest.fail("not asked"), SILENT)
+    shares = []
+    for spent_s in (0.0, 8.0, 30.0, 54.0, 60.0):
+        loop._spent_s = spent_s
+        shares.append(loop.time_share())
+    assert shares == pytest.approx([0, 0, (30 / 54 - 0.15) / 0.85, 1, 1])
+    unlimited = Loop(
+        replace(FAST, max_minutes=None), tmp_path, lambda model: pytest.fail("not asked"), SILENT
+    )
+    unlimited._spent_s = 1e9
+    assert unlimited.time_share() == 0
 
 
 def test_patience_stops_early(tmp_path: Path) -> None:
