@@ -37,7 +37,7 @@ from geotoolbox.prediction.outputs import finalize_class_map, finalize_continuou
 from geotoolbox.prediction.plan import Plan, choose_lattice, make_plan
 from geotoolbox.prediction.reading import ImageSource, SceneReader
 from geotoolbox.prediction.running import Block, BlockRun, ahead
-from geotoolbox.prediction.seams import ALARM, seam_ratio
+from geotoolbox.prediction.seams import seam_ratio, seams_show
 from geotoolbox.prediction.writer import BlockFiles, Layer, write_mosaic
 
 __all__ = ["FailedTile", "PredictionResult", "plan_scene", "predict_array", "predict_scene"]
@@ -65,7 +65,8 @@ class PredictionResult:
     Attributes:
         paths: The files, by output (``classes``, ``probabilities``, ``confidence``, ``entropy``).
         failed: Tiles that failed: what they contribute to is nodata.
-        seam_ratio: Mean step of the probabilities at tile edges over that elsewhere; NaN without tile edges.
+        seam_ratio: Mean step of the probabilities at tile edges over that beside them; NaN without tile edges.
+        seams_show: Whether the seam ratio is above 1.05 and above what chance explains.
         class_areas_m2: True area of each class on the ground, by name, in m².
         class_pixels: Pixels of each class, by name.
         invalid_pixels: Pixels asked for that have no data.
@@ -77,6 +78,7 @@ class PredictionResult:
     paths: dict[str, Path]
     failed: tuple[FailedTile, ...]
     seam_ratio: float
+    seams_show: bool
     class_areas_m2: dict[str, float]
     class_pixels: dict[str, int]
     invalid_pixels: int
@@ -324,7 +326,7 @@ class _Job:
             )
         elif not sum(result.class_pixels.values()):
             self._say("the area has no valid pixel: the whole map is nodata", "warning")
-        if result.seam_ratio > ALARM:
+        if result.seams_show:
             self._say(f"tile edges show: seam ratio {result.seam_ratio:.2f}; use a larger overlap", "warning")
 
     def _say(self, message: str, level: str) -> None:
@@ -403,6 +405,7 @@ def _summary(
         paths=paths,
         failed=failed,
         seam_ratio=seam_ratio(f["seams"] for f in facts),
+        seams_show=seams_show(f["seams"] for f in facts),
         class_areas_m2={n: float(a) for n, a in zip(classes.names, areas, strict=True)},
         class_pixels={n: int(c) for n, c in zip(classes.names, counts, strict=True)},
         invalid_pixels=sum(int(f["invalid"]) for f in facts),

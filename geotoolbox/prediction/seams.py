@@ -1,35 +1,48 @@
-"""The seam ratio: how much steeper a prediction is where tiles begin and end than elsewhere."""
+"""The seam ratio: how much steeper a prediction is where tiles begin and end than right beside.
+
+Steps at a tile edge are compared with the steps a few pixels away along the same edge. So land that is steep by itself
+(a river bank, a field's border) counts on both sides of the ratio, and few edges do not look like seams by chance.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from geotoolbox.prediction.blending import Strip
 from geotoolbox.prediction.lattice import Lattice
 
-__all__ = ["ALARM", "SeamMeter", "seam_ratio"]
+__all__ = ["ALARM", "REACH_PX", "SeamMeter", "seam_ratio", "seams_show"]
 
 ALARM = 1.05
-"""A seam ratio above this deserves a warning."""
+"""A seam ratio above this deserves a warning, where it is also above what chance explains."""
 
-SAMPLE = 8
+SAMPLE = 4
+REACH_PX = 8
+"""How far from a tile edge the steps are looked at that the edge is compared with."""
+
+Profile = Sequence[Sequence[float]] | NDArray[np.float64]
 
 
 class SeamMeter:
-    """Sums absolute differences of neighbouring probabilities, at tile edges and elsewhere.
+    """Sums absolute differences of neighbouring probabilities by their distance from the nearest tile edges.
 
-    One row and one column in eight are looked at, so it costs little.
+    One row and one column in four are looked at, so it costs little.
+
+    Attributes:
+        sums: (2, 2·REACH_PX + 1): the sum of steps and the number of pairs, from REACH_PX before an edge to
+            REACH_PX after it.
     """
 
     def __init__(self, lattice: Lattice) -> None:
         self._lattice = lattice
         self._last: tuple[Tensor, Tensor] | None = None
-        self.sums = np.zeros(4)  # Σ at seams, pairs at seams, Σ elsewhere, pairs elsewhere
+        self.sums: NDArray[np.float64] = np.zeros((2, 2 * REACH_PX + 1))
 
     def add(self, strip: Strip) -> None:
         """Look at the final rows of a block; they must come from top to bottom."""
@@ -49,25 +62,54 @@ class SeamMeter:
         self._last = last
         self._count(down, good, self._lattice.is_seam(top, strip.window.bottom))
 
-    def _count(self, values: Tensor, valid: Tensor, seams: np.ndarray) -> None:
+    def _count(self, values: Tensor, valid: Tensor, seams: NDArray[np.bool_]) -> None:
         if values.shape[-1] < 2 or not values.shape[-2]:
             return
         steps = (values[:, :, 1:] - values[:, :, :-1]).abs().mean(0, dtype=torch.float64)
         both = valid[:, 1:] & valid[:, :-1]
         steps = torch.where(both, steps, torch.zeros((), dtype=steps.dtype))
         totals, counts = steps.sum(0).numpy(), both.sum(0).numpy()
-        at = seams[1:]
-        self.sums += (totals[at].sum(), counts[at].sum(), totals[~at].sum(), counts[~at].sum())
+        edges = seams[1:]
+        for offset in range(-REACH_PX, REACH_PX + 1):
+            where = np.flatnonzero(edges) + offset
+            where = where[(where >= 0) & (where < len(edges))]
+            where = where if offset == 0 else where[~edges[where]]
+            self.sums[:, offset + REACH_PX] += totals[where].sum(), counts[where].sum()
 
 
-def seam_ratio(sums: Iterable[Iterable[float]]) -> float:
-    """Return mean step at seams / mean step elsewhere; NaN where there is no seam, or no step at all.
+def seam_ratio(profiles: Iterable[Profile]) -> float:
+    """Return mean step at tile edges / mean step beside them; NaN where there is no edge, or no step at all.
 
     Example:
-        >>> seam_ratio([[2.0, 10, 10.0, 100], [0.0, 0, 10.0, 100]])
+        >>> beside = [2.0] * (2 * REACH_PX + 1)
+        >>> steps = [*beside[:REACH_PX], 4.0, *beside[REACH_PX + 1:]]
+        >>> round(seam_ratio([[steps, [10] * (2 * REACH_PX + 1)]]), 6)
         2.0
     """
-    total = np.sum([list(s) for s in sums] or [[0.0] * 4], axis=0)
-    if not total[1] or not total[3] or not total[2]:
-        return math.nan
-    return float(total[0] / total[1] / (total[2] / total[3]))
+    at, beside = _means(profiles)
+    middle = float(np.mean(beside)) if len(beside) else math.nan
+    return at / middle if middle else math.nan
+
+
+def seams_show(profiles: Iterable[Profile]) -> bool:
+    """Tell whether tile edges are steeper than chance explains: above ALARM, and above all that is beside them.
+
+    Chance is judged by how much the mean step differs from one distance to the next (four standard deviations).
+    """
+    profiles = list(profiles)
+    ratio = seam_ratio(profiles)
+    _, beside = _means(profiles)
+    if math.isnan(ratio) or len(beside) < 2:
+        return False
+    return ratio > max(ALARM, 1 + 4 * float(np.std(beside) / np.mean(beside)))
+
+
+def _means(profiles: Iterable[Profile]) -> tuple[float, NDArray[np.float64]]:
+    """Return the mean step at edges, and the mean steps at each distance beyond the next pixel."""
+    sums, pairs = np.sum(
+        [np.asarray(p, float) for p in profiles] or [np.zeros((2, 2 * REACH_PX + 1))], axis=0
+    )
+    distance = np.abs(np.arange(-REACH_PX, REACH_PX + 1))
+    there = (distance > 1) & (pairs > 0)
+    at = sums[REACH_PX] / pairs[REACH_PX] if pairs[REACH_PX] else math.nan
+    return float(at), sums[there] / pairs[there]
