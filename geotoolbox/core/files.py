@@ -5,14 +5,30 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from geotoolbox.errors import CannotWrite, NoSpace, explain
+from geotoolbox.errors import CannotWrite, GeoToolboxError, NoSpace, explain
 
-__all__ = ["atomic_path", "check_space", "check_writable", "free_bytes", "fsync", "sha256_of"]
+__all__ = [
+    "NEARLY_FULL_BYTES",
+    "atomic_path",
+    "check_space",
+    "check_writable",
+    "free_bytes",
+    "fsync",
+    "sha256_of",
+]
+
+NEARLY_FULL_BYTES = 1 << 20
+"""With less room than this, a write that fails is taken to have failed for want of room."""
+
+STALE_AFTER_S = 600.0
+"""Temporary files of dead processes are swept up after this time, in seconds."""
 
 
 def free_bytes(folder: Path) -> int:
@@ -89,7 +105,8 @@ def atomic_path(path: Path, verify: Callable[[Path], None] | None = None) -> Ite
     """Give a path beside ``path`` to write to, and rename it at the end.
 
     The temporary name ends in ``.part`` plus the final suffix (so that drivers know the format). When the
-    body or ``verify`` raises, the temporary file goes and ``path`` is what it was before.
+    body or ``verify`` raises, the temporary file goes and ``path`` is what it was before. What a killed run
+    left beside ``path`` is swept up.
 
     Raises:
         NoSpace: When the disk is full.
@@ -104,6 +121,7 @@ def atomic_path(path: Path, verify: Callable[[Path], None] | None = None) -> Ite
     """
     path = Path(path)
     part = path.with_name(f"{path.stem}.{os.getpid()}.part{path.suffix}")
+    _sweep(path)
     try:
         yield part
         if verify is not None:
@@ -111,8 +129,10 @@ def atomic_path(path: Path, verify: Callable[[Path], None] | None = None) -> Ite
         fsync(part)
         os.replace(part, path)
         fsync(path)
-    except OSError as error:
-        if _is_full(error):
+    except GeoToolboxError:
+        raise
+    except Exception as error:  # GDAL and SQLite have errors of their own for a full disk
+        if _is_full(error) or free_bytes(path.parent) < NEARLY_FULL_BYTES:
             raise NoSpace(
                 explain(
                     "the disk is full",
@@ -125,6 +145,30 @@ def atomic_path(path: Path, verify: Callable[[Path], None] | None = None) -> Ite
     finally:
         for left in (part, part.with_name(part.name + ".aux.xml")):
             left.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    """Remove temporary files of ``path`` whose process is gone and that nobody has touched for a while.
+
+    The age keeps the files of other machines that share the folder: their process numbers say nothing here.
+    """
+    pattern = re.compile(re.escape(path.stem) + r"\.(\d+)\.(part|work)\b.*")
+    for left in path.parent.iterdir() if path.parent.is_dir() else ():
+        match = pattern.fullmatch(left.name)
+        if match and not _alive(int(match[1])):
+            with suppress(OSError):
+                if time.time() - left.stat().st_mtime > STALE_AFTER_S:
+                    left.unlink()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _is_full(error: BaseException) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from rasterio.errors import RasterioError
@@ -15,7 +15,7 @@ from geotoolbox.core.opening import open_raster
 from geotoolbox.errors import BadLabels, CannotRead, explain
 from geotoolbox.indexing.records import FileRecord
 
-__all__ = ["ClassesLike", "as_table", "find_classes", "looks_like_labels"]
+__all__ = ["ClassesLike", "as_table", "find_classes", "looks_like_labels", "name_values"]
 
 _logger = logging.getLogger(__name__)
 
@@ -93,6 +93,15 @@ def find_classes(
     if names:
         return ClassTable(tuple(ClassInfo(v, n, colors.get(v)) for v, n in sorted(_distinct(names).items())))
     return _from_values(records, nodata, colors)
+
+
+def name_values(values: Iterable[int], header: RasterHeader) -> ClassTable:
+    """Return a table of just these values, with the names and colours that a raster's header gives them."""
+    names = _distinct(header.category_names or {})
+    colors = header.colormap or {}
+    return ClassTable(
+        tuple(ClassInfo(v, names.get(v) or f"class {v}", colors.get(v)) for v in sorted(set(values)))
+    )
 
 
 def _distinct(names: dict[int, str]) -> dict[int, str]:

@@ -24,7 +24,7 @@ from rasterio.io import DatasetReader, MemoryFile
 from rasterio.windows import Window
 
 from geotoolbox.core.classes import ClassTable
-from geotoolbox.core.files import atomic_path, check_space, check_writable, free_bytes
+from geotoolbox.core.files import NEARLY_FULL_BYTES, atomic_path, check_space, check_writable, free_bytes
 from geotoolbox.errors import BadLabels, CannotWrite, NoSpace, explain
 from geotoolbox.prediction.cog_source import BandInfo, Look, virtual_copy
 from geotoolbox.prediction.sidecars import attribute_table_xml, raster_style_xml, write_text
@@ -46,7 +46,6 @@ BLOCK_PX = 512
 
 _CLASS_DTYPES = ("uint8", "uint16", "int16", "int32")
 _CACHE_BYTES = 64 << 20
-_NEARLY_FULL_BYTES = 1 << 20
 
 Block = tuple[tuple[slice, slice], NDArray[Any]]
 
@@ -278,7 +277,7 @@ def _writing(path: Path) -> Iterator[None]:
     except RasterioError as error:
         found = " ".join(str(e) for e in (error, error.__cause__, error.__context__) if e is not None)
         free = free_bytes(path.parent)
-        kind = NoSpace if free < _NEARLY_FULL_BYTES or "no space" in found.lower() else CannotWrite
+        kind = NoSpace if free < NEARLY_FULL_BYTES or "no space" in found.lower() else CannotWrite
         raise kind(
             explain(
                 "the raster could not be written",

@@ -15,7 +15,7 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pyproj
-import rasterio
+import rasterio.errors
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
@@ -24,6 +24,9 @@ from rasterio.io import DatasetReader
 from geotoolbox.core.classes import ClassTable
 from geotoolbox.core.events import SILENT, Artifact, Reporter
 from geotoolbox.core.files import atomic_path, check_writable
+from geotoolbox.core.header import describe
+from geotoolbox.core.opening import open_raster
+from geotoolbox.datasets.labels import name_values
 from geotoolbox.errors import BadInput, CannotAlign, CannotRead, explain
 from geotoolbox.prediction.outputs import read_classes
 from geotoolbox.prediction.sidecars import polygon_style_xml, write_text
@@ -90,7 +93,7 @@ def polygonize(
     _check_options(output, min_area_m2=min_area_m2, simplify_m=simplify_m, block_px=block_px)
     check_writable(output)
     try:
-        with rasterio.open(map_path) as raster:
+        with open_raster(str(map_path)) as raster:
             _check_map(raster, map_path)
             table = classes if classes is not None else read_classes(raster)
             patches = _patches(raster, confidence_path, block_px, reporter)
@@ -101,7 +104,7 @@ def polygonize(
     if confidence_path is None:
         frame = frame.drop(columns="confidence")
     if table is None:
-        table = ClassTable.from_values(frame["value"].tolist())
+        table = name_values(frame["value"].tolist(), describe(str(map_path)))
     kept = frame[frame["area_m2"] >= min_area_m2].reset_index(drop=True)
     names = dict(zip(table.values, table.names, strict=True))
     kept.insert(1, "class", [_plain_text(names.get(v, f"class {v}")) for v in kept["value"]])
@@ -162,7 +165,7 @@ def _patches(
 ) -> Patches:
     if confidence_path is None:
         return collect_patches(raster, None, block_px, reporter)
-    with rasterio.open(confidence_path) as confidence:
+    with open_raster(str(confidence_path)) as confidence:
         _check_same_grid(raster, confidence, Path(confidence_path))
         return collect_patches(raster, confidence, block_px, reporter)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
-from geotoolbox.core.files import atomic_path, free_bytes, sha256_of
+from geotoolbox.core.files import NEARLY_FULL_BYTES, atomic_path, free_bytes, sha256_of
 from geotoolbox.errors import CannotWrite, NoSpace, explain
 from geotoolbox.prediction.grids import Target
 from geotoolbox.prediction.lattice import Window
@@ -22,7 +22,6 @@ __all__ = ["BlockFiles", "Layer", "Planes", "write_mosaic"]
 
 Planes = NDArray[np.integer]
 TILE_PX = 512
-FULL_BYTES = 1 << 20
 PLAIN = Affine(1.0, 0.0, 1.0, 0.0, -1.0, 0.0)  # blocks need no georeference; none at all would warn
 
 
@@ -141,7 +140,7 @@ def _clear_errors(path: Path) -> Iterator[None]:
     except RasterioError as error:
         found = " ".join(str(e) for e in (error, error.__cause__) if e is not None)
         free = free_bytes(path.parent)
-        kind = NoSpace if free < FULL_BYTES or "no space" in found.lower() else CannotWrite
+        kind = NoSpace if free < NEARLY_FULL_BYTES or "no space" in found.lower() else CannotWrite
         raise kind(
             explain(
                 "a working file cannot be written",

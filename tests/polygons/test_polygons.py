@@ -16,7 +16,7 @@ from rasterio.features import rasterize
 from scipy import ndimage
 
 from geotoolbox.core.classes import ClassTable
-from geotoolbox.errors import BadInput, CannotAlign
+from geotoolbox.errors import BadInput, CannotAlign, UnsafeInput
 from geotoolbox.prediction.outputs import finalize_class_map
 from geotoolbox.prediction.polygons import polygonize
 from tests.make import NORTH_UP, write_raster
@@ -137,6 +137,31 @@ def test_names_come_from_the_map_and_s15_no_name_is_a_formula(tmp_path: Path) ->
         assert frame["class"].tolist() == ["water", "'=cmd|'calc'", "forest"]
     assert gpd.read_file(tmp_path / "p.geojson").crs.to_epsg() == 4326
     assert 'label="forest"' in (tmp_path / "p.qml").read_text()
+
+
+def test_names_and_colours_of_a_foreign_map_come_from_its_own_table(tmp_path: Path) -> None:
+    source = write_raster(
+        tmp_path / "m.tif", np.array([[1, 2], [7, 2]], "uint8"), colormap={1: (1, 2, 3), 2: (0, 200, 0)}
+    )
+    (tmp_path / "m.tif.aux.xml").write_text(
+        "<PAMDataset><PAMRasterBand band='1'><CategoryNames><Category/><Category>lake</Category>"
+        "<Category>wood</Category></CategoryNames></PAMRasterBand></PAMDataset>"
+    )
+    polygonize(source, tmp_path / "p.gpkg")
+    frame = gpd.read_file(tmp_path / "p.gpkg")
+    assert dict(zip(frame["value"], frame["class"], strict=True)) == {1: "lake", 2: "wood", 7: "class 7"}
+    assert "0,200,0" in (tmp_path / "p.qml").read_text()
+
+
+def test_s05_a_map_that_reads_other_files_is_refused(tmp_path: Path) -> None:
+    write_raster(tmp_path / "m.tif", np.ones((5, 5), "uint8"))
+    vrt = tmp_path / "hidden.tif"
+    vrt.write_text(
+        "<VRTDataset rasterXSize='5' rasterYSize='5'><VRTRasterBand dataType='Byte' band='1'><SimpleSource>"
+        "<SourceFilename relativeToVRT='1'>m.tif</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    with pytest.raises(UnsafeInput):
+        polygonize(vrt, tmp_path / "p.gpkg")
 
 
 @pytest.mark.parametrize("name", ["p.gpkg", "p.parquet", "p.geojson"])
