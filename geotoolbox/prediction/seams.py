@@ -23,8 +23,11 @@ ALARM = 1.05
 """A seam ratio above this deserves a warning, where it is also above what chance explains."""
 
 SAMPLE = 4
-REACH_PX = 8
+REACH_PX = 12
 """How far from a tile edge the steps are looked at that the edge is compared with."""
+
+NEAR_PX = 4
+"""So near to an edge, steps may be the edge's doing too (padding); they are on neither side of the ratio."""
 
 Profile = Sequence[Sequence[float]] | NDArray[np.float64]
 
@@ -105,11 +108,11 @@ def seams_show(profiles: Iterable[Profile]) -> bool:
 
 
 def _means(profiles: Iterable[Profile]) -> tuple[float, NDArray[np.float64]]:
-    """Return the mean step at edges, and the mean steps at each distance beyond the next pixel."""
+    """Return the mean step at edges, and the mean steps at each distance beyond NEAR_PX."""
     sums, pairs = np.sum(
         [np.asarray(p, float) for p in profiles] or [np.zeros((2, 2 * REACH_PX + 1))], axis=0
     )
     distance = np.abs(np.arange(-REACH_PX, REACH_PX + 1))
-    there = (distance > 1) & (pairs > 0)
+    there = (distance > NEAR_PX) & (pairs > 0)
     at = sums[REACH_PX] / pairs[REACH_PX] if pairs[REACH_PX] else math.nan
     return float(at), sums[there] / pairs[there]
