@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
+
+# PyTorch's threads wait for each other by spinning; on a machine that is busy with anything else that costs four
+# fifths of the time. It is read once, when PyTorch is loaded, and what the user has set stays.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Public names and where they live; loaded on first use, so that importing stays quick and torch-free.
 _PUBLIC = {
     "ClassTable": "geotoolbox.core.classes",
     "GridGeoSampler": "geotoolbox.sampling",
     "PreChippedGeoSampler": "geotoolbox.sampling",
+    "ProgressBars": "geotoolbox.core.bars",
     "Query": "geotoolbox.core.query",
     "RandomBatchGeoSampler": "geotoolbox.sampling",
     "RandomGeoSampler": "geotoolbox.sampling",

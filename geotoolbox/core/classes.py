@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ IGNORE_INDEX = -100
 
 Color = tuple[int, int, int]
 
-# Hues spread for colour-blind readers (Okabe & Ito 2008, then Paul Tol's muted scheme).
+# Okabe & Ito 2008, then what lies farthest from all before it: no two are closer than ΔE (CIEDE2000) 11 for
+# readers with deuteranopia or protanopia (measured in tests/visualization/test_colors.py).
 DEFAULT_COLORS: tuple[Color, ...] = (
     (0, 114, 178),
     (230, 159, 0),
@@ -28,33 +30,57 @@ DEFAULT_COLORS: tuple[Color, ...] = (
     (213, 94, 0),
     (240, 228, 66),
     (51, 34, 136),
-    (136, 204, 238),
-    (68, 170, 153),
-    (153, 153, 51),
-    (136, 34, 85),
-    (170, 68, 153),
-    (102, 153, 204),
-    (110, 110, 110),
-    (17, 119, 51),
+    (17, 51, 17),
+    (255, 221, 221),
+    (85, 85, 85),
+    (153, 221, 153),
+    (119, 85, 51),
+    (119, 119, 255),
+    (85, 17, 51),
+    (221, 221, 255),
 )
 
-# What maps usually show in a colour of its own, by a word in the class's name; the first that fits.
+# What maps usually show in a colour of its own, by a word in the class's name; the first that fits. Like the
+# palette, these differ in lightness too, so that colour-blind readers can tell them apart.
 _NATURAL: tuple[tuple[tuple[str, ...], Color], ...] = (
-    (("wetland", "marsh", "swamp", "bog"), (96, 178, 190)),
-    (("water", "river", "lake", "sea"), (38, 110, 190)),
-    (("forest", "tree", "wood"), (30, 104, 52)),
-    (("shrub", "scrub", "heath"), (164, 148, 70)),
-    (("grass", "meadow", "pasture", "herbaceous"), (150, 203, 92)),
-    (("crop", "field", "cultivated", "arable"), (228, 198, 110)),
-    (("settlement", "urban", "built", "developed", "building"), (190, 66, 72)),
-    (("barren", "bare", "rock", "sand"), (178, 168, 158)),
-    (("snow", "glacier"), (214, 234, 246)),
+    (("wetland", "marsh", "swamp", "bog"), (88, 160, 178)),
+    (("water", "river", "lake", "sea"), (30, 96, 180)),
+    (("forest", "tree", "wood"), (16, 80, 42)),
+    (("shrub", "scrub", "heath"), (142, 108, 40)),
+    (("grass", "meadow", "pasture", "herbaceous"), (118, 172, 64)),
+    (("crop", "field", "cultivated", "arable"), (247, 222, 140)),
+    (("settlement", "urban", "built", "developed", "building"), (180, 46, 98)),
+    (("barren", "bare", "rock", "sand"), (188, 176, 172)),
+    (("snow", "glacier"), (230, 242, 252)),
 )
+
+
+def _default_color(position: int) -> Color:
+    """Return the palette's colour; from the 17th class on, paler, darker and then very pale ones of the same hues."""
+    turn, place = divmod(position, len(DEFAULT_COLORS))
+    share, toward = ((0.0, 0), (0.5, 255), (0.45, 0), (0.75, 255))[turn % 4]
+    red, green, blue = (round(c + (toward - c) * share) for c in DEFAULT_COLORS[place])
+    return red, green, blue
 
 
 def _natural_color(name: str) -> Color | None:
     low = name.lower()
     return next((color for words, color in _NATURAL if any(w in low for w in words)), None)
+
+
+_TABLE_PX = 4096  # from so many pixels on, a table of all values of the data type is quicker than a search
+
+
+@lru_cache(maxsize=64)
+def _table(values: tuple[int, ...], dtype: str) -> NDArray[np.int64]:
+    """Return the class index of every value of an 8 or 16 bit type, by its bits."""
+    size = np.dtype(dtype).itemsize
+    known = np.arange(256**size, dtype=f"u{size}").view(dtype).astype(np.int64)
+    table = np.full(known.size, IGNORE_INDEX, dtype=np.int64)
+    for index, value in enumerate(values):
+        table[known == value] = index
+    table.setflags(write=False)
+    return table
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +182,16 @@ class ClassTable:
         for position, info in enumerate(self.classes):
             color = info.color or _natural_color(info.name)
             if color is None or (info.color is None and color in chosen):
-                color = DEFAULT_COLORS[position % len(DEFAULT_COLORS)]
+                color = _default_color(position)
             chosen.append(color)
         return tuple(chosen)
 
     def to_index(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """Map pixel values to class indices; values outside the table become ``IGNORE_INDEX``."""
+        found = np.asarray(values)
+        if found.dtype.kind in "iu" and found.dtype.itemsize <= 2 and found.size >= _TABLE_PX:
+            table = _table(self.values, found.dtype.str)
+            return np.take(table, found.view(f"u{found.dtype.itemsize}"), mode="clip")
         known = np.asarray(self.values, dtype=np.int64)
         order = np.argsort(known)
         flat = np.asarray(values).astype(np.int64, copy=False)

@@ -1,4 +1,4 @@
-"""Histograms of pixel values, per band and per class."""
+"""Histograms of pixel values: per band, per class, and before and after normalisation."""
 
 from __future__ import annotations
 
@@ -11,12 +11,25 @@ from numpy.typing import NDArray
 
 from geotoolbox.core.classes import ClassTable
 from geotoolbox.errors import BadInput, explain
-from geotoolbox.visualization.style import LIGHT, Theme, new_axes, plain, rgb
+from geotoolbox.visualization.style import (
+    LIGHT,
+    SERIES,
+    AxesGrid,
+    Theme,
+    label_outside,
+    legend_right,
+    new_axes,
+    new_grid,
+    outline,
+    plain,
+    rgb,
+)
 
-__all__ = ["plot_class_histograms", "plot_histograms"]
+__all__ = ["plot_class_histograms", "plot_histograms", "plot_normalisation"]
 
-_BAND_COLORS = {"blue": "#0072b2", "green": "#009e73", "red": "#d55e00", "nir": "#8a6fb3"}
-_OTHERS = ("#56b4e9", "#e69f00", "#cc79a7", "#999933", "#1b6f8a", "#882255")
+_BAND_COLORS = {"blue": SERIES[0], "green": SERIES[2], "red": SERIES[1], "nir": SERIES[3]}
+_OTHERS = ("#4898b0", "#fe407c", "#8a7f2c", "#7a8791", "#a0569b", "#5f7fd6")
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.2)), (0, (1.5, 1)), (0, (6, 1.5, 1.5, 1.5)))
 
 
 def plot_histograms(
@@ -25,6 +38,8 @@ def plot_histograms(
     names: Sequence[str] = (),
     *,
     bins: int = 96,
+    label: str = "pixel value",
+    legend: bool = True,
     ax: Axes | None = None,
     theme: Theme = LIGHT,
 ) -> Axes:
@@ -34,21 +49,25 @@ def plot_histograms(
         image: (C, H, W).
         valid: (H, W), or all when None.
         names: The bands' names.
-        bins: How many steps from the 0.1th to the 99.9th percentile.
+        bins: How many steps from the 0.1th to the 99.9th percentile; what lies beyond is in the first and last.
+        label: What the values are.
+        legend: Whether the bands are named beside.
         ax: Where to draw; a new figure when None.
         theme: Colours of lines and text.
 
     Raises:
-        BadInput: When no pixel is valid.
+        BadInput: When no pixel is valid, or the names are not as many as the bands.
     """
     values = _valid_values(image, valid)
     edges = _edges(values, bins)
-    ax = new_axes(ax, theme, (6.4, 3.0))
     labels = list(names) or [f"band {i + 1}" for i in range(len(values))]
+    if len(labels) != len(values):
+        raise BadInput(explain("each band needs one name", got=len(labels), expected=f"{len(values)} names"))
+    ax = new_axes(ax, theme, (6.4, 3.0))
     for number, (band, name) in enumerate(zip(values, labels, strict=True)):
         color = _BAND_COLORS.get(name.lower(), _OTHERS[number % len(_OTHERS)])
-        _line(ax, band, edges, color, plain(name))
-    return _finish(ax, theme)
+        _line(ax, band, edges, color, name=plain(name), number=number, theme=theme)
+    return _finish(ax, theme, label, legend)
 
 
 def plot_class_histograms(
@@ -58,10 +77,25 @@ def plot_class_histograms(
     *,
     valid: NDArray[np.bool_] | None = None,
     bins: int = 64,
+    label: str = "pixel value",
     ax: Axes | None = None,
     theme: Theme = LIGHT,
 ) -> Axes:
-    """Draw how the values of one band (H, W) are spread within each class: apart is easy to tell apart."""
+    """Draw how the values of one band are spread within each class: apart is easy to tell apart.
+
+    Args:
+        band: (H, W).
+        mask: (H, W) class indices.
+        classes: The classes.
+        valid: (H, W), or all when None.
+        bins: How many steps from the 0.1th to the 99.9th percentile; what lies beyond is in the first and last.
+        label: What the values are.
+        ax: Where to draw; a new figure when None.
+        theme: Colours of lines and text.
+
+    Raises:
+        BadInput: When no pixel is both labelled and valid.
+    """
     keep = np.isfinite(band) & (mask >= 0) & (mask < len(classes))
     keep &= True if valid is None else valid
     if not keep.any():
@@ -71,8 +105,48 @@ def plot_class_histograms(
     for index, info in enumerate(classes):
         values = band[keep & (mask == index)]
         if values.size:
-            _line(ax, values, edges, rgb(classes.colors[index]), plain(info.name))
-    return _finish(ax, theme)
+            _line(
+                ax,
+                values,
+                edges,
+                rgb(classes.colors[index]),
+                name=plain(info.name),
+                number=index,
+                theme=theme,
+            )
+    return _finish(ax, theme, label, legend=True)
+
+
+def plot_normalisation(
+    image: NDArray[Any],
+    normalised: NDArray[Any],
+    valid: NDArray[np.bool_] | None = None,
+    names: Sequence[str] = (),
+    *,
+    axes: Sequence[Axes] | None = None,
+    theme: Theme = LIGHT,
+) -> AxesGrid:
+    """Draw the bands' histograms before and after normalisation, side by side.
+
+    Args:
+        image: (C, H, W) as it was read.
+        normalised: (C, H, W) as the network gets it; near 0 ± 1 when all is well.
+        valid: (H, W), or all when None.
+        names: The bands' names.
+        axes: Two axes to draw into; a new figure when None.
+        theme: Colours of lines and text.
+
+    Raises:
+        BadInput: When the images differ in shape, or no pixel is valid.
+    """
+    if image.shape != normalised.shape:
+        raise BadInput(explain("the images differ in shape", got=normalised.shape, expected=image.shape))
+    pair = new_grid(1, 2, theme, (8.6, 2.8)) if axes is None else AxesGrid(axes)
+    plot_histograms(image, valid, names, label="as read", legend=False, ax=pair[0], theme=theme)
+    plot_histograms(normalised, valid, names, label="normalised", ax=pair[1], theme=theme)
+    for at in (-1, 0, 1):
+        pair[1].axvline(at, color=theme.muted, linewidth=0.8, linestyle=":" if at else "-", zorder=0)
+    return pair
 
 
 def _valid_values(image: NDArray[Any], valid: NDArray[np.bool_] | None) -> NDArray[np.float64]:
@@ -88,17 +162,28 @@ def _edges(values: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
     return np.linspace(low, high if high > low else low + 1, bins + 1)
 
 
-def _line(ax: Axes, values: NDArray[Any], edges: NDArray[np.float64], color: Any, name: str) -> None:
-    counts, _ = np.histogram(values, edges)
+def _line(
+    ax: Axes,
+    values: NDArray[Any],
+    edges: NDArray[np.float64],
+    color: Any,
+    *,
+    name: str,
+    number: int,
+    theme: Theme,
+) -> None:
+    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
     share = counts / max(values.size, 1)
-    ax.stairs(share, edges, color=color, linewidth=1.5, label=name)
+    ax.stairs(share, edges, color=color, linewidth=1.6, label=name, linestyle=_DASHES[number % len(_DASHES)],
+              path_effects=outline(color, theme))  # fmt: skip
     ax.stairs(share, edges, color=color, alpha=0.10, fill=True)
 
 
-def _finish(ax: Axes, theme: Theme) -> Axes:
+def _finish(ax: Axes, theme: Theme, label: str, legend: bool) -> Axes:
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
     ax.set_ylim(bottom=0)
-    ax.set_xlabel("pixel value", color=theme.muted)
-    ax.legend(frameon=False, fontsize=8.5, labelcolor=theme.ink, loc="upper left", bbox_to_anchor=(1.01, 1))
+    label_outside(ax, theme, plain(label), "share of pixels")
+    if legend:
+        legend_right(ax, theme)
     return ax

@@ -38,6 +38,7 @@ section>:last-child{margin-bottom:0}
 figure{margin:.75rem 0 1.25rem}
 figure svg{display:block;max-width:100%;height:auto;margin:0 auto}
 figcaption{margin-top:.5rem;color:var(--muted);font-size:.9rem;max-width:46rem}
+.skip{position:absolute;left:-99rem}.skip:focus{position:static;display:block;padding:.6rem 1.5rem}
 .panels{margin:.75rem 0 1.5rem}.panels>p{margin:0 0 .4rem;font-weight:600;font-size:.95rem}
 .row{display:grid;grid-template-columns:repeat(var(--n),minmax(0,1fr));gap:.9rem}
 .row figure{margin:0}.row figcaption{margin:0 0 .25rem;font-size:.85rem}
@@ -65,7 +66,8 @@ tbody th{font-weight:500}
 tbody tr:last-child>*{border-bottom:0}
 th:first-child,td:first-child{padding-left:0}th:last-child,td:last-child{padding-right:.2rem}
 td[title]{cursor:help}
-.why{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
+.sr{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
+details .bar{justify-content:flex-end}details .bar span{display:none}
 details{margin:.5rem 0 1rem}summary{cursor:pointer;color:var(--accent);font-size:.95rem}
 .facts{display:grid;grid-template-columns:repeat(auto-fill,minmax(17rem,1fr));gap:.1rem 2.5rem;margin:.25rem 0 1rem;font-size:.95rem}
 .facts div{min-width:0}
@@ -76,14 +78,14 @@ font:.84rem/1.55 ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",m
 footer{padding-top:.5rem;padding-bottom:3rem;color:var(--muted);font-size:.88rem}
 @media (max-width:40rem){header,main,footer{padding-left:1rem;padding-right:1rem}header{padding-top:1.75rem}
 section{padding:1.1rem 1rem 1.2rem}.tiles{grid-template-columns:1fr 1fr}.tile{padding:.75rem .85rem}.tile b{font-size:1.4rem}
-.summary{font-size:1.06rem}figure .scroll svg{width:100%;min-width:24rem;max-width:none}th,td{padding:.38rem .4rem}tbody th{white-space:normal;min-width:6.8rem}table{font-size:.84rem}
+.summary{font-size:1.06rem}figure .scroll svg{width:100%;min-width:calc(var(--w,40rem)*.58);max-width:none}th,td{padding:.38rem .4rem}tbody th{white-space:normal;min-width:6.8rem}thead th{white-space:normal;vertical-align:bottom}table{font-size:.84rem}
 .row{grid-template-columns:1fr 1fr}
 .terms{grid-template-columns:1fr;gap:0}.terms dd{margin:0 0 .8rem}.bar{flex-wrap:wrap;gap:.3rem 1rem}
 .facts{grid-template-columns:1fr}}
 @media print{:root{color-scheme:light;--ink:#000;--muted:#444;--line:#ccc;--surface:#fff;--page:#fff;--accent:#14566b;
 --good:#0f5a37;--bad:#8f3407;--notice:#f3f7f9;--warning:#fbf2ea;--code:#f7f8f9}
-body{font-size:10.5pt}nav,button{display:none!important}header{padding-top:0}header,main,footer{max-width:none;padding-left:0;padding-right:0}
-section{border:0;padding:0;margin:0 0 1.5rem}figure,.tiles,tr,.note{break-inside:avoid}h2{break-after:avoid}
+body{font-size:10.5pt}nav,button,.skip{display:none!important}header{padding-top:0}header,main,footer{max-width:none;padding-left:0;padding-right:0}
+section{border:0;padding:0;margin:0 0 1.5rem}figure,.tiles,tr,thead,.note{break-inside:avoid}h2,.bar,summary,thead{break-after:avoid}tbody tr:first-child{break-before:avoid}
 .scroll,pre{overflow:visible}pre{white-space:pre-wrap}
 *{-webkit-print-color-adjust:exact;print-color-adjust:exact}@page{margin:16mm}}
 @media (prefers-reduced-motion:reduce){html{scroll-behavior:auto}}
@@ -110,6 +112,7 @@ SCRIPT = """
     button.addEventListener('click', function(){
       var text = csv(button.closest('.table').querySelector('table'));
       function say(done){ button.textContent = done ? 'Copied' : 'Could not copy';
+        document.getElementById('said').textContent = button.textContent;
         setTimeout(function(){button.textContent = 'Copy as CSV';}, 1600); }
       if (navigator.clipboard && window.isSecureContext)
         navigator.clipboard.writeText(text).then(function(){say(true);}, function(){say(fallback(text));});

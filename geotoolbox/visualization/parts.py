@@ -13,8 +13,9 @@ from shapely.geometry.base import BaseGeometry
 
 from geotoolbox.core.classes import ClassTable
 from geotoolbox.metrics.scores import MEANINGS, Scores
-from geotoolbox.visualization.charts import plot_baselines, plot_confusion_matrix, plot_scores
-from geotoolbox.visualization.images import RIGHT, WRONG, error_rgba, mask_rgba, stretch
+from geotoolbox.visualization.charts import plot_baselines, plot_scores
+from geotoolbox.visualization.matrix import plot_confusion_matrix
+from geotoolbox.visualization.pixels import RIGHT, WRONG, error_rgba, mask_rgba, stretch
 from geotoolbox.visualization.report import (
     Block,
     Cell,
@@ -219,8 +220,8 @@ def _signed(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:+.3f}".replace("-", "\u2212")
 
 
-def meaning_section() -> Section:
-    """Explain each number in a sentence."""
+def meaning_section(more: Mapping[str, str] | None = None) -> Section:
+    """Explain each number in a sentence; ``more`` are further ones, by title."""
     names = {
         "overall_accuracy": "Overall accuracy", "mean_iou": "Mean IoU", "iou": "IoU", "precision": "Precision",
         "recall": "Recall", "f1": "F1", "support": "Reference pixels", "macro": "Mean over classes",
@@ -230,8 +231,13 @@ def meaning_section() -> Section:
         "These numbers count pixels, and neighbouring pixels are alike: they describe this place, and are not the "
         "accuracy of a probability sample. Do not read areas off a map's pixel counts without such a sample."
     )
-    pairs = {title: MEANINGS[key] for key, title in names.items()}
+    pairs = {title: MEANINGS[key] for key, title in names.items()} | _GAINS | dict(more or {})
     return Section("What each number means", [Terms(pairs), Note(careful)])
+
+
+_GAINS = {
+    "Accuracy gained, IoU gained": "The score less that of the baseline, on the very same pixels. Below 0, the baseline is better.",
+}
 
 
 def facts_block(pairs: Mapping[str, str]) -> list[Block]:

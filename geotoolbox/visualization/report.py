@@ -11,6 +11,7 @@ import hashlib
 import html
 import io
 import math
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,8 +23,9 @@ from numpy.typing import NDArray
 
 from geotoolbox.core.classes import ClassTable
 from geotoolbox.errors import TooLarge, explain
+from geotoolbox.visualization.export import to_svg
 from geotoolbox.visualization.page import SCRIPT, STYLE
-from geotoolbox.visualization.style import figure_of, to_svg
+from geotoolbox.visualization.style import figure_of
 
 __all__ = ["MAX_REPORT_BYTES", "Block", "Cell", "Code", "Facts", "Legend", "Note", "Panel", "Panels", "Paragraph", "Picture", "Report",
            "Section", "Table", "Terms", "Tile", "render_report"]  # fmt: skip
@@ -197,17 +199,19 @@ def render_report(report: Report) -> str:
 <style>{STYLE}</style>
 </head>
 <body>
+<a class="skip" href="#main">Skip to the content</a>
 <header>
 <p class="kind">{_text(report.kind)}</p>
 <h1>{_text(report.title)}</h1>
 <p class="summary">{_text(report.summary)}</p>
 </header>
-<main>
+<main id="main">
 {_tiles(report.tiles)}
 <nav aria-label="Contents">{links}</nav>
 {sections}
 </main>
 <footer>{_text(report.footer)}</footer>
+<div class="sr" id="said" role="status" aria-live="polite"></div>
 <script>{SCRIPT}</script>
 </body>
 </html>
@@ -257,7 +261,7 @@ def _block(block: Block, key: str) -> str:  # noqa: PLR0911 - one answer a kind 
                 "<svg ", f'<svg role="img" aria-label="{_text(alt)}" ', 1
             )
             under = f"<figcaption>{_text(caption)}</figcaption>" if caption else ""
-            return f'<figure><div class="scroll">{drawing}</div>{under}</figure>'
+            return f'<figure><div class="scroll"{_natural_width(drawing)}>{drawing}</div>{under}</figure>'
         case Legend(classes, extra):
             pairs = [*zip(classes.names, classes.colors, strict=True), *extra]
             return f'<ul class="legend">{"".join(f"<li>{_chip(c)}{_text(n)}</li>" for n, c in pairs)}</ul>'
@@ -271,6 +275,12 @@ def _block(block: Block, key: str) -> str:  # noqa: PLR0911 - one answer a kind 
             return f'<dl class="terms">{rows}</dl>'
         case Code(text, label):
             return f'<pre tabindex="0" aria-label="{_text(label)}"><code>{_text(text)}</code></pre>'
+
+
+def _natural_width(drawing: str) -> str:
+    """Say how wide a drawing is meant to be, so that a narrow page shrinks it only as far as it can be read."""
+    width = re.search(r'<svg [^>]*?width="([\d.]+)pt"', drawing)
+    return f' style="--w:{float(width[1]) * 4 / 3:.0f}px"' if width else ""
 
 
 def _panels(block: Panels) -> str:
@@ -304,11 +314,12 @@ def _table(table: Table) -> str:
         "<tr>" + "".join(_cell(c, i == 0, i in left) for i, c in enumerate(row)) + "</tr>"
         for row in table.rows
     )
+    caption = _text(table.caption)
     body = (
-        f'<div class="table"><div class="bar"><span>{_text(table.caption)}</span>'
-        f'<button type="button" class="copy" hidden>Copy as CSV</button></div>'
-        f'<div class="scroll" tabindex="0" role="group" aria-label="{_text(table.caption)}">'
-        f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div></div>"
+        f'<div class="table"><div class="bar"><span aria-hidden="true">{caption}</span>'
+        f'<button type="button" class="copy" aria-label="Copy as CSV: {caption}" hidden>Copy as CSV</button></div>'
+        f'<div class="scroll" tabindex="0" role="group" aria-label="{caption}">'
+        f'<table><caption class="sr">{caption}</caption><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div></div>'
     )
     return f"<details><summary>{_text(table.caption)}</summary>{body}</details>" if table.folded else body
 
@@ -321,7 +332,7 @@ def _cell(cell: Cell, is_head: bool, left: bool) -> str:
     if isinstance(exact, float) and math.isnan(exact):
         exact = "NaN"
     raw = _attribute("data-value", "" if exact is None else str(exact))
-    why = f'<span class="why"> ({_text(cell.title)})</span>' if cell.title else ""
+    why = f'<span class="sr"> ({_text(cell.title)})</span>' if cell.title else ""
     hint = _attribute("title", cell.title)
     return f"<{tag}{_left(left)}{raw}{hint}>{chip}{shown}{why}</{tag[:2]}>"
 

@@ -12,7 +12,11 @@ from shapely.geometry import box
 
 from geotoolbox.core.classes import ClassTable
 from geotoolbox.errors import TooLarge
-from geotoolbox.metrics import compute_scores
+from geotoolbox.metrics import compute_scores, confusion_matrix
+from geotoolbox.metrics.blocks import BlockConfusion, Cells
+from geotoolbox.metrics.bootstrap import bootstrap_scores
+from geotoolbox.metrics.calibration import CalibrationCounts
+from geotoolbox.metrics.curves import ScoreCounts
 from geotoolbox.visualization import Baseline, Preview, SplitMap, evaluation_report, training_report
 from geotoolbox.visualization.report import (
     MAX_REPORT_BYTES,
@@ -121,6 +125,88 @@ def test_s14_the_page_lets_only_its_own_script_run() -> None:
     assert policy is not None
     assert "default-src 'none'" in policy[1]
     assert re.search(r"script-src 'sha256-[\w+/=]{44}'", policy[1])
+
+
+def everything_evaluated() -> str:
+    """A report with all that an evaluation can have."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 3, (6, 40, 40))
+    scores = rng.dirichlet(np.ones(3), truth.shape).transpose(3, 0, 1, 2)
+    scores = 0.5 * scores + 0.5 * (np.arange(3)[:, None, None, None] == truth)
+    predicted = np.where(rng.random(truth.shape) < np.linspace(0.1, 0.5, 6)[:, None, None], 0, truth)
+    counts = [confusion_matrix(t, p, 3) for t, p in zip(truth, predicted, strict=True)]
+    cells = [(n, i, j, c[i, j]) for n, c in enumerate(counts) for i, j in np.argwhere(c)]
+    columns = [np.array(column) for column in zip(*cells, strict=True)]
+    polygons = np.array([box(3e5 + 1200 * n, 4e6, 3e5 + 1200 * (n + 1), 4e6 + 1200) for n in range(6)])
+    windows = np.array([[0, 40 * n, 40, 40] for n in range(6)])
+    blocks = BlockConfusion(
+        TABLE, "EPSG:32612", ("map.tif",) * 6, windows, polygons, np.full(6, 900.0), Cells(*columns)
+    )
+    curves, certainty = ScoreCounts(3), CalibrationCounts(3)
+    curves.update(scores, truth)
+    certainty.update(scores, truth)
+    return evaluation_report(
+        title="map.tif",
+        classes=TABLE,
+        confusion=blocks.total(),
+        blocks=blocks,
+        intervals=bootstrap_scores(blocks, resamples=50),
+        curves=curves.curves(TABLE.names),
+        calibration=certainty.result(),
+        temperature=0.5,
+        notes=["the classes are unlike in size"],
+    )
+
+
+def test_an_evaluation_shows_where_it_is_good_and_how_sure_it_is() -> None:
+    page = everything_evaluated()
+    tags = Tags(page)
+    headings = re.findall(r"<h2[^>]*>([^<]+)<", page)
+    assert {"Where it is good", "How far its probabilities can be believed"} <= set(headings)
+    assert "Half of the 6 blocks have more than" in page
+    captions = re.findall(r'<caption class="sr">([^<]+)<', page)
+    assert {"The weakest blocks, by their centre", "Calibration", "Each class against the rest"} <= set(
+        captions
+    )
+    assert any(c.startswith("95 % intervals, by drawing 6 blocks anew 50 times") for c in captions)
+    assert "it is not sure enough by" in page and "Dividing its logits by 0.50" in page
+    for term in (
+        "Interval",
+        "Area under ROC",
+        "Average precision",
+        "Expected calibration error",
+        "Brier score",
+    ):
+        assert f"<dt>{term}</dt>" in page
+    assert sum(tag == "svg" for tag, _ in tags.found) >= 6
+    assert len(page.encode()) < MAX_REPORT_BYTES
+
+
+def test_without_probabilities_or_blocks_there_are_no_empty_sections() -> None:
+    page = evaluation_report(title="m", classes=TABLE, confusion=COUNTS)
+    assert "Where it is good" not in page and "believed" not in page and "Brier" not in page
+
+
+def test_a_screen_reader_finds_its_way() -> None:
+    tags = Tags(everything_evaluated())
+    names = [tag for tag, _ in tags.found]
+    assert [names.count(n) for n in ("h1", "header", "main", "footer", "nav")] == [1, 1, 1, 1, 1]
+    assert names.count("caption") == names.count("table") > 5
+    for tag, attributes in tags.found:
+        if tag == "th":
+            assert attributes.get("scope") in ("col", "row")
+        if tag == "button":
+            assert (attributes.get("aria-label") or "").startswith("Copy as CSV: ")
+        if tag == "section":
+            assert attributes.get("aria-labelledby")
+    assert dict(tags.found[names.index("html")][1])["lang"] == "en"
+    assert any(a.get("href") == "#main" for t, a in tags.found if t == "a")
+    assert any(a.get("aria-live") == "polite" for _, a in tags.found)
+
+
+def test_notes_are_sentences() -> None:
+    page = everything_evaluated()
+    assert ">The classes are unlike in size.<" in page
 
 
 def test_control_characters_do_not_reach_the_page() -> None:

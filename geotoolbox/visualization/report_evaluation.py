@@ -1,0 +1,168 @@
+"""The report of a map compared with a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from numpy.typing import NDArray
+
+from geotoolbox.core.classes import ClassTable
+from geotoolbox.metrics.blocks import BlockConfusion
+from geotoolbox.metrics.bootstrap import Intervals
+from geotoolbox.metrics.calibration import Calibration
+from geotoolbox.metrics.curves import Curves
+from geotoolbox.metrics.scores import compute_scores
+from geotoolbox.visualization.evaluation_sections import (
+    MORE_MEANINGS,
+    certainty_section,
+    interval_table,
+    place_section,
+)
+from geotoolbox.visualization.framing import (
+    footer,
+    key_tiles,
+    noted,
+    picture_section,
+    repeat_section,
+    source_tables,
+    with_majority,
+    within_limit,
+)
+from geotoolbox.visualization.parts import (
+    Preview,
+    baseline_section,
+    class_section,
+    matrix_section,
+    meaning_section,
+)
+from geotoolbox.visualization.report import Block, Facts, Report, Section
+from geotoolbox.visualization.wording import BaselineLike, baseline_sentences, number, percent, share
+
+__all__ = ["evaluation_report"]
+
+
+def evaluation_report(
+    *,
+    title: str,
+    classes: ClassTable,
+    confusion: NDArray[Any],
+    baselines: Sequence[BaselineLike] = (),
+    previews: Sequence[Preview] = (),
+    held_out: bool | None = None,
+    area: str = "",
+    unlabelled_px: int = 0,
+    unmapped_px: int = 0,
+    compared_area_m2: float | None = None,
+    blocks: BlockConfusion | None = None,
+    intervals: Intervals | None = None,
+    curves: Curves | None = None,
+    calibration: Calibration | None = None,
+    temperature: float | None = None,
+    facts: Mapping[str, str] | None = None,
+    sources: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    recipe_yaml: str = "",
+    versions: Mapping[str, str] | None = None,
+    created: datetime | None = None,
+) -> str:
+    """Build the report of a map compared with a reference, as one HTML document.
+
+    Args:
+        title: The map's name.
+        classes: The K classes.
+        confusion: (K, K) counts; row = reference class, column = map class.
+        baselines: How simple methods do on the same pixels; the majority class is added when missing.
+        previews: Pictures of map and reference.
+        held_out: Whether the pixels were kept from training; None when that is not known.
+        area: The area that was compared, in words; empty for all.
+        unlabelled_px: Map pixels without a reference.
+        unmapped_px: Reference pixels without a map.
+        compared_area_m2: The ground area of the compared pixels.
+        blocks: The confusion matrix of each block, for a map of the scores.
+        intervals: Of the scores, by bootstrap over blocks.
+        curves: ROC and precision-recall, where there are probabilities.
+        calibration: How far the probabilities can be believed.
+        temperature: What the logits would have to be divided by to be so.
+        facts: What else to tell.
+        sources: The files compared.
+        notes: Warnings that came up.
+        recipe_yaml: The recipe that repeats the run.
+        versions: Package versions, by name.
+        created: When; now when None.
+
+    Returns:
+        HTML, under 5 MB.
+    """
+    scores = compute_scores(confusion, classes.names)
+    others = with_majority(scores, baselines)
+    pixels = "held-out pixels" if held_out else "compared pixels"
+    summary = (
+        f"The map agrees with the reference on {percent(scores.overall_accuracy)} of {number(scores.pixels)} {pixels}"
+        f"{' in ' + area if area else ''} (mean IoU {share(scores.mean_iou)}). "
+        f"{baseline_sentences(scores, others, 'It')}"
+    )
+    pairs = dict(facts or {})
+    if compared_area_m2:
+        pairs["Compared area"] = f"{number(round(compared_area_m2 / 10_000))} ha"
+    pairs["Map pixels without a reference"] = number(unlabelled_px)
+    pairs["Reference pixels without a map"] = number(unmapped_px)
+    warnings = [*_held_out_notes(held_out), *notes]
+
+    def make(longest_px: int) -> Report:
+        compared: list[Block] = [Facts(pairs), *source_tables(sources)]
+        each = class_section(scores, classes)
+        more = [] if intervals is None else interval_table(intervals, classes)
+        sections = [
+            picture_section("Map and reference", previews, classes, longest_px),
+            Section(each.heading, [*each.blocks, *more]),
+            matrix_section(confusion, classes, scores),
+            Section("Where it is good", []) if blocks is None else place_section(blocks),
+            certainty_section(classes, curves, calibration, temperature),
+            baseline_section(scores, others, "this map"),
+            Section("What was compared", compared),
+            meaning_section(_further(intervals, curves, calibration)),
+            repeat_section(recipe_yaml, versions or {}),
+        ]
+        return Report(
+            "Evaluation report",
+            title,
+            summary,
+            key_tiles(scores, others, pixels),
+            noted(warnings, [s for s in sections if s.blocks]),
+            footer(created, versions or {}),
+        )
+
+    return within_limit(make)
+
+
+def _further(
+    intervals: Intervals | None, curves: Curves | None, calibration: Calibration | None
+) -> dict[str, str]:
+    """Return what the further numbers of a report mean."""
+    found = {}
+    if intervals is not None and not intervals.reason:
+        found["Interval"] = MORE_MEANINGS["interval"]
+    if curves is not None:
+        found |= {
+            "Area under ROC": MORE_MEANINGS["auc"],
+            "Average precision": MORE_MEANINGS["average_precision"],
+        }
+    if calibration is not None:
+        titles = {"ece": "Expected calibration error", "mce": "Largest calibration gap", "brier": "Brier score",
+                  "cross_entropy": "Cross-entropy"}  # fmt: skip
+        found |= {title: MORE_MEANINGS[key] for key, title in titles.items()}
+    return found
+
+
+def _held_out_notes(held_out: bool | None) -> list[str]:
+    if held_out is None:
+        return [
+            "It is not known whether the model was trained on these pixels; if it was, the scores flatter it."
+        ]
+    if not held_out:
+        return [
+            "Some of these pixels were trained on, so the scores flatter the map. Evaluate on an area of its own."
+        ]
+    return []
