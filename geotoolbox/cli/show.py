@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import signal
 import sys
 import threading
@@ -54,11 +55,26 @@ class JsonLines(_Base):
         """Write one event."""
         if self._again(event):
             return
-        self._line(json.dumps({"time": round(time.time(), 3), **to_json(event)}, ensure_ascii=False))
+        self._json(to_json(event))
 
     def result(self, values: dict[str, Any]) -> None:
         """Write the last line: how the job ended."""
-        self._line(json.dumps({"time": round(time.time(), 3), "kind": "result", **values}, default=str))
+        self._json({"kind": "result", **values})
+
+    def _json(self, values: dict[str, Any]) -> None:
+        whole = {"time": round(time.time(), 3), **_finite(values)}
+        self._line(json.dumps(whole, default=str, ensure_ascii=False, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    """Return plain data with null in place of NaN and infinity, which JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
 
 
 class PlainLines(_Base):

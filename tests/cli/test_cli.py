@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from geotoolbox.cli import main
+from geotoolbox.cli.show import JsonLines
+from geotoolbox.core.events import Metric
 from geotoolbox.jobs.registry import JOBS
 
 
@@ -61,3 +65,13 @@ def test_json_lines_end_with_the_result(tmp_path: Path) -> None:
     assert lines[-1]["kind"] == "result"
     assert lines[-1]["exit_code"] == 2
     assert "gone.yaml" in lines[-1]["message"]
+
+
+def test_a_json_line_has_null_where_a_number_is_undefined() -> None:
+    stream = io.StringIO()
+    lines = JsonLines(stream)
+    lines.emit(Metric("loss", math.nan, 1))
+    lines.result({"seam_ratio": math.nan, "areas": [1.5, math.inf], "path": Path("a")})
+    first, last = (json.loads(line, parse_constant=pytest.fail) for line in stream.getvalue().splitlines())
+    assert first["value"] is None and first["step"] == 1
+    assert last["seam_ratio"] is None and last["areas"] == [1.5, None] and last["path"] == "a"
