@@ -22,6 +22,7 @@ __all__ = [
     "ModelFailed",
     "NoOverlap",
     "NoSpace",
+    "NotProbabilitySample",
     "TooLarge",
     "UnsafeBundle",
     "UnsafeInput",
@@ -51,6 +52,10 @@ class NoOverlap(BadInput):
 
 class BadLabels(BadInput):
     """Labels cannot be turned into classes."""
+
+
+class NotProbabilitySample(BadInput):
+    """Reference points whose chances of being drawn are not known: no accuracy or area can be estimated."""
 
 
 class BandMismatch(BadInput):

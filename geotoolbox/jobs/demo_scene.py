@@ -28,12 +28,13 @@ from geotoolbox.core.files import atomic_path, check_writable
 from geotoolbox.errors import BadInput, explain
 from geotoolbox.jobs.demo_land import BAND_NAMES, CROPLAND, GRASSLAND, Land, make_land
 from geotoolbox.prediction.outputs import Block, write_class_raster, write_raster_atomic
+from geotoolbox.prediction.sidecars import add_default_style, polygon_style_xml
 
 __all__ = ["DEMO_CLASSES", "DemoScene", "make_demo_scene"]
 
 DEMO_CLASSES = ClassTable.from_names(
     {1: "water", 2: "forest", 3: "grassland", 4: "cropland", 5: "settlement"},
-    {1: (58, 120, 200), 2: (30, 105, 50), 3: (150, 200, 90), 4: (228, 200, 110), 5: (190, 70, 70)},
+    {1: (30, 96, 180), 2: (16, 80, 42), 3: (118, 172, 64), 4: (247, 222, 140), 5: (180, 46, 98)},
 )
 
 LON, LAT = 12.0, 48.0  # on the border of UTM zones 32 and 33
@@ -201,6 +202,7 @@ def _write_label_polygons(path: Path, land: Land, half_m: float) -> None:
     frame = frame[~frame.geometry.is_empty].to_crs(4326)
     with atomic_path(path) as part:
         frame.to_file(part, layer="labels", driver="GPKG", engine="pyogrio")
+        add_default_style(part, "labels", polygon_style_xml(DEMO_CLASSES, "class", by_name=True))
 
 
 def _write_area(path: Path, box: tuple[float, float, float, float], name: str) -> None:

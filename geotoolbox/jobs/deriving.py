@@ -10,6 +10,7 @@ from geotoolbox.core.events import Artifact, Reporter
 from geotoolbox.core.files import check_writable
 from geotoolbox.core.header import describe
 from geotoolbox.jobs import indices, rasterize, stack
+from geotoolbox.jobs.class_style import restyled
 from geotoolbox.jobs.layers import open_images, open_labels
 from geotoolbox.jobs.recipe import write_recipe
 from geotoolbox.jobs.results import FileResult
@@ -30,6 +31,7 @@ def rasterize_job(spec: rasterize.Spec, events: Reporter) -> FileResult:
         unlabelled=spec.unlabelled,
         all_touched=spec.all_touched,
     )
+    labels = restyled(labels, spec.class_style)
     rasterize_labels(labels, _grid_of(spec.like), Path(spec.output), reporter=events)
     return _finish("rasterize", spec, spec.output, f"{len(labels.classes or ())} classes", events)
 

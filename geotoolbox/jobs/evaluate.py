@@ -24,8 +24,33 @@ class Spec(JobSpec):
         "ignore", description="what unlabelled ground means: 'ignore', or the name of a class"
     )
     area: InputFile | None = Field(None, description="evaluate only inside these polygons")
+    regions: InputFile | None = Field(None, description="polygons to score one by one, too")
+    region_column: str = Field("name", description="the column of the regions' names")
+    probabilities: InputFile | None = Field(
+        None, description="the class probabilities written with the map: adds curves and calibration"
+    )
+    boundary_m: float | None = Field(
+        None, gt=0, description="adds Boundary IoU with boundaries of this width, in metres"
+    )
+    objects: bool = Field(False, description="adds objects found and missed, by class")
+    object_iou: float = Field(0.5, gt=0, le=1, description="from which IoU on two objects are the same")
+    block_px: int = Field(
+        256,
+        ge=8,
+        le=65536,
+        description="side of the blocks that are scored one by one and drawn for intervals",
+    )
+    resamples: int = Field(
+        1000, ge=0, le=100_000, description="draws of the bootstrap over blocks (0: no intervals)"
+    )
+    seed: int = Field(0, ge=0, description="one number that repeats the intervals")
     report: OutputFile | None = Field(None, description="the HTML report to write")
-    metrics: OutputFile | None = Field(None, description="the numbers as JSON")
+    metrics: OutputFile | None = Field(
+        None, description="the numbers as JSON; the blocks go beside it, as .blocks.gpkg"
+    )
+    errors: OutputFile | None = Field(
+        None, description="a raster of what was taken for what (GeoTIFF), with a style"
+    )
     images: InputFiles = Field((), description="images to show in the report")
     allow_vrt: bool = Field(False, description="open virtual rasters (they can read other files)")
     allow_remote: bool = Field(False, description="open remote files (http, s3, …)")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +19,27 @@ from geotoolbox.core.events import SILENT, Artifact, Log, Reporter
 from geotoolbox.core.files import atomic_path, check_writable
 from geotoolbox.core.query import Query, Region
 from geotoolbox.datasets import GeoDataset, RasterDataset
+from geotoolbox.datasets.regions import read_named_regions
 from geotoolbox.errors import GeoToolboxError
 from geotoolbox.jobs.evaluate import Spec
+from geotoolbox.jobs.evaluation_parts import EvaluationParts, PartOptions, measure_parts
 from geotoolbox.jobs.layers import open_images, open_labels, open_region
 from geotoolbox.jobs.recipe import read_recipe, recipe_path, recipe_text, write_recipe
 from geotoolbox.jobs.results import EvaluateJobResult
 from geotoolbox.jobs.spec import existing
 from geotoolbox.metrics import MapComparison, Scores, compare_maps
+from geotoolbox.metrics.block_file import block_file_of
+from geotoolbox.metrics.bootstrap import Intervals
 from geotoolbox.models.bundle import load_bundle, software_versions
 from geotoolbox.sampling.areas import project
 from geotoolbox.visualization import Preview, evaluation_report
 
-__all__ = ["Evaluation", "compare", "evaluate_job", "write_text"]
+__all__ = ["FORMAT", "Evaluation", "compare", "evaluate_job", "write_text"]
 
 
 _LOG = logging.getLogger(__name__)
+FORMAT = "geotoolbox-evaluation/1"
+"""What metrics files say that they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,7 @@ class Evaluation:
         sources: The files compared.
         area: The area compared, in words; empty for all.
         held_out: Whether the model never saw the area compared; None where that is not known.
+        parts: What was measured beside the counts: intervals, curves, calibration, boundaries, objects.
     """
 
     comparison: MapComparison
@@ -52,6 +60,7 @@ class Evaluation:
     sources: tuple[str, ...] = ()
     area: str = ""
     held_out: bool | None = None
+    parts: EvaluationParts = field(default_factory=EvaluationParts)
 
     @property
     def scores(self) -> Scores:
@@ -63,9 +72,51 @@ class Evaluation:
         """The classes that both layers share."""
         return self.comparison.classes
 
+    @property
+    def intervals(self) -> Intervals | None:
+        """95 % intervals of the scores by bootstrap over blocks, where they were asked for."""
+        return self.parts.intervals
+
+    def _repr_html_(self) -> str:
+        from geotoolbox.core.reprs import evaluation_html
+
+        return evaluation_html(self.title, self.scores, self.classes, self.held_out)
+
     def to_json(self) -> dict[str, Any]:
-        """Return the scores and the confusion matrix as plain data."""
-        return {"map": self.title, "geotoolbox": __version__, **self.comparison.to_json()}
+        """Return all numbers as plain data; docs/evaluation.md says what each key is."""
+        found = self.comparison
+        return {
+            "format": FORMAT,
+            "map": self.title,
+            "geotoolbox": __version__,
+            **found.to_json(),
+            "blocks": {"file": None, "block_px": found.block_px, "count": len(found.patches)},
+            "errors": None,
+            **self.parts.to_json(found),
+        }
+
+    def save(self, path: str | Path, *, errors: str | Path | None = None) -> tuple[Path, Path]:
+        """Write the numbers as JSON, and the blocks beside them.
+
+        Args:
+            path: The metrics file.
+            errors: The error raster that was written with the comparison, to be named in the file.
+
+        Returns:
+            The metrics file and the block file.
+        """
+        path = Path(path)
+        blocks = self.comparison.patches.save(block_file_of(path))
+        content = self.to_json()
+        content["blocks"]["file"] = blocks.name
+        if errors is not None:
+            folder = path.resolve().parent
+            content["errors"] = {
+                "file": _relative(Path(errors).resolve(), folder),
+                "classes": len(self.classes),
+            }
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+        return write_text(path, text), blocks
 
     def to_html(self, path: str | Path, *, images: GeoDataset | None = None, recipe_yaml: str = "") -> Path:
         """Write the report as one self-contained HTML file and return its path.
@@ -86,6 +137,12 @@ class Evaluation:
             unlabelled_px=found.confusion.unlabelled,
             unmapped_px=found.confusion.unmapped,
             compared_area_m2=found.compared_area_m2,
+            blocks=found.patches,
+            intervals=self.parts.intervals,
+            curves=self.parts.curves,
+            calibration=self.parts.calibration,
+            temperature=self.parts.temperature,
+            facts=self.parts.facts(found),
             sources=self.sources,
             notes=found.notes,
             recipe_yaml=recipe_yaml,
@@ -99,8 +156,12 @@ def compare(
     reference: GeoDataset,
     *,
     region: Region | None = None,
+    regions: Mapping[str, Region] | None = None,
     area: str = "",
     training_area: dict[str, Any] | None = None,
+    options: PartOptions | None = None,
+    block_px: int = 256,
+    errors: Path | None = None,
     reporter: Reporter = SILENT,
 ) -> Evaluation:
     """Compare a map with a reference on the map's grid.
@@ -109,17 +170,39 @@ def compare(
         map_layer: The map.
         reference: The truth.
         region: Compare only inside this area.
+        regions: Named areas to score one by one, too.
         area: The region's name, for the report.
         training_area: Where the map's model was trained (GeoJSON in longitude and latitude), where known.
+        options: What to measure beside the counts; by default intervals.
+        block_px: Side of the blocks that are scored one by one.
+        errors: Where to write what was taken for what.
         reporter: Hears of the progress.
 
     Raises:
         NoOverlap: When not one pixel has both a map class and a reference class.
     """
-    found = compare_maps(map_layer, reference, region=region, reporter=reporter)
+    found = compare_maps(
+        map_layer,
+        reference,
+        region=region,
+        regions=regions,
+        errors=errors,
+        block_px=block_px,
+        reporter=reporter,
+    )
+    parts = measure_parts(
+        map_layer, reference, found, options or PartOptions(), region=region, reporter=reporter
+    )
     files = (*map_layer.source_files(), *reference.source_files())
     title = Path(map_layer.source_files()[0]).name if map_layer.source_files() else "map"
-    return Evaluation(found, title, files, area, _held_out(map_layer, region, training_area))
+    return Evaluation(found, title, files, area, _held_out(map_layer, region, training_area), parts)
+
+
+def _relative(path: Path, folder: Path) -> str:
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:  # another drive on Windows
+        return str(path)
 
 
 def _held_out(map_layer: GeoDataset, region: Region | None, trained: dict[str, Any] | None) -> bool | None:
@@ -143,7 +226,7 @@ def _training_area(map_path: str) -> dict[str, Any] | None:
 
 def evaluate_job(spec: Spec, events: Reporter) -> EvaluateJobResult:
     """Do what the job *evaluate* says."""
-    outputs = [p for p in (spec.report, spec.metrics) if p]
+    outputs = [p for p in (spec.report, spec.metrics, spec.errors) if p]
     for path in outputs:
         check_writable(Path(path))
     map_layer = RasterDataset([str(existing(spec.map))], kind="labels", allow_vrt=spec.allow_vrt)
@@ -154,30 +237,68 @@ def evaluate_job(spec: Spec, events: Reporter) -> EvaluateJobResult:
         unlabelled=spec.unlabelled,
         allow_vrt=spec.allow_vrt,
         allow_remote=spec.allow_remote,
+        footprints=False,
     )
-    area = Path(spec.area).stem if spec.area else ""
     found = compare(
         map_layer,
         reference,
         region=open_region(spec.area),
-        area=area,
+        regions=_regions(spec),
+        area=Path(spec.area).stem if spec.area else "",
         training_area=_training_area(spec.map),
+        options=_options(spec),
+        block_px=spec.block_px,
+        errors=Path(spec.errors) if spec.errors else None,
         reporter=events,
     )
-    if spec.metrics:
-        write_text(Path(spec.metrics), json.dumps(found.to_json(), indent=2, ensure_ascii=False))
-        events.emit(Artifact("metrics", spec.metrics, "application/json"))
-    if spec.report:
-        images = open_images(spec.images, allow_vrt=spec.allow_vrt) if spec.images else None
-        found.to_html(spec.report, images=images, recipe_yaml=recipe_text("evaluate", spec))
-        events.emit(Artifact("report", spec.report, "text/html"))
     recipe = str(write_recipe("evaluate", spec, outputs[0])) if outputs else ""
     for note in found.comparison.notes:
         events.emit(Log(note, "warning"))
-    scores = found.scores
+    scores, intervals = found.scores, found.intervals
     return EvaluateJobResult(
-        scores.overall_accuracy, scores.mean_iou, scores.pixels, scores.to_json(), tuple(outputs), recipe
+        scores.overall_accuracy,
+        scores.mean_iou,
+        scores.pixels,
+        scores.to_json(),
+        _write(found, spec, events),
+        recipe,
+        None if intervals is None else intervals.to_json(),
     )
+
+
+def _write(found: Evaluation, spec: Spec, events: Reporter) -> tuple[str, ...]:
+    """Write what a spec asks for (the error raster is there already) and return the paths."""
+    written = []
+    if spec.report:
+        images = open_images(spec.images, allow_vrt=spec.allow_vrt) if spec.images else None
+        found.to_html(spec.report, images=images, recipe_yaml=recipe_text("evaluate", spec))
+        written.append(("report", spec.report, "text/html"))
+    if spec.metrics:
+        _, blocks = found.save(spec.metrics, errors=spec.errors)
+        written.append(("metrics", spec.metrics, "application/json"))
+        written.append(("blocks", str(blocks), "application/geopackage+sqlite3"))
+    if spec.errors:
+        written.append(("errors", spec.errors, "image/tiff"))
+    for artifact in written:
+        events.emit(Artifact(*artifact))
+    return tuple(path for _, path, _ in written)
+
+
+def _options(spec: Spec) -> PartOptions:
+    return PartOptions(
+        probabilities=None if spec.probabilities is None else str(existing(spec.probabilities)),
+        boundary_m=spec.boundary_m,
+        object_iou=spec.object_iou if spec.objects else None,
+        resamples=spec.resamples,
+        seed=spec.seed,
+        allow_vrt=spec.allow_vrt,
+    )
+
+
+def _regions(spec: Spec) -> dict[str, Region]:
+    if spec.regions is None:
+        return {}
+    return read_named_regions(existing(spec.regions), spec.region_column)
 
 
 def write_text(path: Path, text: str) -> Path:

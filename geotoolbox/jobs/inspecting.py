@@ -78,7 +78,7 @@ def _vector_row(path: str) -> dict[str, Any]:
     import pyogrio
 
     try:
-        layers = [str(name) for name, _ in pyogrio.list_layers(path)]
+        layers = [str(name) for name, _ in pyogrio.list_layers(path) if name != "layer_styles"]
         info = pyogrio.read_info(path, layer=layers[0])
     except Exception as error:
         return {"file": path, "problem": f"cannot be read as a vector file: {error}"}

@@ -127,8 +127,13 @@ def open_labels(
     classes: ClassTable | None = None,
     allow_vrt: bool = False,
     allow_remote: bool = False,
+    footprints: bool = True,
 ) -> GeoDataset:
-    """Open a label layer: a raster of classes, or polygons with a class column."""
+    """Open a label layer: a raster of classes, or polygons with a class column.
+
+    Without ``footprints`` the outlines of rasters stand for the polygons of their valid data, which are then
+    not looked for in the pixels.
+    """
     rasters = [p for p in paths if is_raster(p) or Path(p).is_dir()]
     if rasters and len(rasters) != len(paths):
         raise BadInput(
@@ -137,7 +142,12 @@ def open_labels(
     if rasters:
         files = raster_files(paths, allow_remote)
         return RasterDataset(
-            files, kind="labels", classes=classes, allow_vrt=allow_vrt, allow_remote=allow_remote
+            files,
+            kind="labels",
+            classes=classes,
+            footprints=footprints,
+            allow_vrt=allow_vrt,
+            allow_remote=allow_remote,
         )
     return VectorDataset(
         [str(existing(p)) for p in paths],

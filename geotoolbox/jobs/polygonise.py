@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
+from geotoolbox.core.cluster import Cluster
 from geotoolbox.core.events import SILENT, Artifact, Reporter
 from geotoolbox.jobs.recipe import write_recipe
 from geotoolbox.jobs.results import FileResult
@@ -24,6 +26,13 @@ class Spec(JobSpec):
     simplify_m: float = Field(
         0.0, ge=0, description="simplify edges by at most this, in m; shared edges stay shared"
     )
+    executor: Literal["local", "dask"] = Field(
+        "local", description="who polygonises the blocks: this process, or the workers of a Dask cluster"
+    )
+    scheduler: str | None = Field(
+        None, description="address of a Dask scheduler (default: a cluster of our own on this machine)"
+    )
+    workers: int = Field(2, ge=1, le=1024, description="processes of a Dask cluster of our own")
 
 
 def run(spec: Spec, events: Reporter = SILENT) -> FileResult:
@@ -37,6 +46,7 @@ def run(spec: Spec, events: Reporter = SILENT) -> FileResult:
         min_area_m2=spec.minimum_area_m2,
         simplify_m=spec.simplify_m,
         reporter=events,
+        cluster=Cluster(spec.scheduler, spec.workers) if spec.executor == "dask" else None,
     )
     recipe = write_recipe("polygonise", spec, spec.output)
     events.emit(Artifact("polygons", spec.output))

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from geotoolbox.core.events import SILENT, Reporter
-from geotoolbox.jobs.results import PredictJobResult
+from geotoolbox.jobs.results import PredictJobResult, ShardJobResult
 from geotoolbox.jobs.spec import InputFile, InputFiles, JobSpec, OutputFile
 
 __all__ = ["PredictSettings", "Spec", "run"]
@@ -31,6 +31,16 @@ class PredictSettings(JobSpec):
     strict: bool = Field(False, description="stop at the first block that fails")
     resume: bool = Field(True, description="go on where a run that was stopped has ended")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to predict")
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="threads of one forward pass, the same in all of a run"
+    )
+    executor: Literal["local", "dask"] = Field(
+        "local", description="who makes the blocks: this process, or the workers of a Dask cluster"
+    )
+    scheduler: str | None = Field(
+        None, description="address of a Dask scheduler (default: a cluster of our own on this machine)"
+    )
+    workers: int = Field(2, ge=1, le=1024, description="processes of a Dask cluster of our own")
 
 
 class Spec(PredictSettings):
@@ -45,10 +55,14 @@ class Spec(PredictSettings):
     bands: tuple[str, ...] = Field((), description="the bands to use, by name; or new names for all")
     allow_vrt: bool = Field(False, description="open virtual rasters (they can read other files)")
     allow_remote: bool = Field(False, description="open remote files (http, s3, …)")
+    shard: str | None = Field(
+        None, pattern=r"^\d+/\d+$", description="make only the blocks of part i of n, as i/n; then --finish"
+    )
+    finish: bool = Field(False, description="make no block: write the map from what all shards have made")
 
 
-def run(spec: Spec, events: Reporter = SILENT) -> PredictJobResult:
-    """Predict and write the map and what else is asked for.
+def run(spec: Spec, events: Reporter = SILENT) -> PredictJobResult | ShardJobResult:
+    """Predict and write the map and what else is asked for; or make the blocks of one shard.
 
     Raises:
         BandMismatch: When the images do not have the model's bands.

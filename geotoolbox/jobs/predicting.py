@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from odc.geo.geobox import GeoBox
+
+from geotoolbox.core.cluster import Cluster
 from geotoolbox.core.events import SILENT, Artifact, Log, Reporter
 from geotoolbox.core.query import Region
 from geotoolbox.datasets import GeoDataset
@@ -11,25 +14,34 @@ from geotoolbox.errors import BadInput, BlocksFailed, explain
 from geotoolbox.jobs.layers import open_images, open_region
 from geotoolbox.jobs.predict import PredictSettings, Spec
 from geotoolbox.jobs.recipe import write_recipe
-from geotoolbox.jobs.results import PredictJobResult
+from geotoolbox.jobs.results import PredictJobResult, ShardJobResult
 from geotoolbox.jobs.spec import existing
 from geotoolbox.models.bundle import Bundle, load_bundle
 from geotoolbox.models.predictor import Predictor
 from geotoolbox.prediction import PredictionResult, PredictOptions, Window, predict_scene
 from geotoolbox.prediction.grids import map_grid, pixel_area_m2
 from geotoolbox.prediction.polygons import polygonize
+from geotoolbox.prediction.sharding import Shard, predict_shard
 
 __all__ = ["choose_device", "predict_job", "predict_map"]
 
 
-def predict_job(spec: Spec, events: Reporter) -> PredictJobResult:
+def predict_job(spec: Spec, events: Reporter) -> PredictJobResult | ShardJobResult:
     """Do what the job *predict* says."""
+    if spec.shard and spec.finish:
+        raise BadInput(
+            explain("shard and finish", expected="one of them", fix="finish when all shards are made")
+        )
     bundle = load_bundle(existing(spec.model))
     images = open_images(
         spec.images, bands=spec.bands, allow_vrt=spec.allow_vrt, allow_remote=spec.allow_remote
     )
     region = open_region(spec.area)
-    result = predict_map(bundle, images, Path(spec.output), spec, region=region, reporter=events)
+    if spec.shard:
+        return _shard(bundle, images, spec, region, events)
+    result = predict_map(
+        bundle, images, Path(spec.output), spec, region=region, reporter=events, finish=spec.finish
+    )
     recipe = write_recipe("predict", spec, spec.output)
     others = [str(p) for name, p in result.paths.items() if name != "classes"]
     if spec.polygons:
@@ -55,6 +67,7 @@ def predict_map(
     *,
     region: Region | None = None,
     reporter: Reporter = SILENT,
+    finish: bool = False,
 ) -> PredictionResult:
     """Predict a map of all scenes of a dataset, and polygons where they are asked for.
 
@@ -65,26 +78,8 @@ def predict_map(
         BandMismatch: When the images do not have the model's bands.
     """
     _check_polygons(settings)
-    model = Predictor(bundle, device=choose_device(settings.device))
-    _tell_resolution(bundle, images, reporter)
-    scenes = images.scenes()
-    grids = {(str(s.geobox.crs), s.geobox.affine[:6]) for s in scenes}
-    grid = map_grid(scenes, settings.crs) if len(grids) > 1 or settings.crs else None
-    if grid is not None and settings.crs is None:
-        reporter.emit(
-            Log(f"{len(scenes)} scenes on several grids: the map is in {grid.crs}; --crs chooses another")
-        )
-    options = PredictOptions(
-        overlap_px=settings.overlap_px,
-        batch_size=settings.batch_size,
-        probabilities=_path(settings.probabilities),
-        confidence=_path(settings.confidence),
-        entropy=_path(settings.entropy),
-        tta=settings.augment,
-        strict=settings.strict,
-        resume=settings.resume,
-        retry_failed=True,
-    )
+    model, grid = _prepared(bundle, images, settings, reporter)
+    options = _options(settings, finish)
     result = predict_scene(
         images, model, output, geobox=grid, region=region, options=options, reporter=reporter
     )
@@ -97,9 +92,71 @@ def predict_map(
             min_area_m2=settings.minimum_area_m2,
             simplify_m=settings.simplify_m,
             reporter=reporter,
+            cluster=options.cluster if settings.executor == "dask" else None,
         )
         reporter.emit(Artifact("polygons", settings.polygons))
     return result
+
+
+def _prepared(
+    bundle: Bundle, images: GeoDataset, settings: PredictSettings, reporter: Reporter
+) -> tuple[Predictor, GeoBox | None]:
+    """Return the model, and the grid of the map where the scenes do not share one."""
+    model = Predictor(bundle, device=choose_device(settings.device))
+    _tell_resolution(bundle, images, reporter)
+    scenes = images.scenes()
+    grids = {(str(s.geobox.crs), s.geobox.affine[:6]) for s in scenes}
+    grid = map_grid(scenes, settings.crs) if len(grids) > 1 or settings.crs else None
+    if grid is not None and settings.crs is None:
+        reporter.emit(
+            Log(f"{len(scenes)} scenes on several grids: the map is in {grid.crs}; --crs chooses another")
+        )
+    return model, grid
+
+
+def _options(settings: PredictSettings, finish: bool = False) -> PredictOptions:
+    return PredictOptions(
+        overlap_px=settings.overlap_px,
+        batch_size=settings.batch_size,
+        threads=settings.threads,
+        probabilities=_path(settings.probabilities),
+        confidence=_path(settings.confidence),
+        entropy=_path(settings.entropy),
+        tta=settings.augment,
+        strict=settings.strict,
+        resume=settings.resume,
+        retry_failed=True,
+        executor=settings.executor,
+        cluster=Cluster(settings.scheduler, settings.workers),
+        finish=finish,
+    )
+
+
+def _shard(
+    bundle: Bundle, images: GeoDataset, spec: Spec, region: Region | None, events: Reporter
+) -> ShardJobResult:
+    """Make the blocks of one shard."""
+    model, grid = _prepared(bundle, images, spec, events)
+    result = predict_shard(
+        images, model, Path(spec.output), Shard.parse(spec.shard or ""),
+        geobox=grid, region=region, options=_options(spec), reporter=events,
+    )  # fmt: skip
+    if result.failed_blocks:
+        raise BlocksFailed(
+            explain(
+                f"shard {result.shard} is made, but tiles failed in {len(result.failed_blocks)} of its blocks",
+                where=f"first: block {result.failed_blocks[0]}",
+                got=result.reason,
+                fix="mend the cause and run this shard again; --finish writes nodata there otherwise",
+            )
+        )
+    return ShardJobResult(
+        shard=str(result.shard),
+        output=spec.output,
+        blocks=result.blocks,
+        blocks_resumed=result.blocks_resumed,
+        seconds=result.seconds,
+    )
 
 
 def choose_device(name: str) -> str:

@@ -24,6 +24,11 @@ class Spec(JobSpec):
         "ignore", description="what unlabelled ground means: 'ignore', or the name of a class"
     )
     all_touched: bool = Field(False, description="a polygon takes every pixel it touches, not just centres")
+    class_style: tuple[str, ...] = Field(
+        (),
+        description="names and colours of classes, each 'class=name', 'class=#rrggbb' or 'class=name #rrggbb', the class "
+        "by its value or name",
+    )
 
 
 def run(spec: Spec, events: Reporter = SILENT) -> FileResult:

@@ -47,13 +47,35 @@ JOBS: dict[str, Job] = {
         Job("train", "Train a model on images and labels", f"{_HERE}.train"),
         Job("predict", "Make a map, and polygons, with a trained model", f"{_HERE}.predict"),
         Job("evaluate", "Compare a map with a reference, and write a report", f"{_HERE}.evaluate"),
+        Job(
+            "sample-reference",
+            "Draw reference points from a map, to judge it by",
+            f"{_HERE}.sample_reference",
+        ),
+        Job(
+            "accuracy",
+            "Accuracy and areas with intervals, from labelled sample points",
+            f"{_HERE}.accuracy",
+        ),
+        Job(
+            "crossvalidate",
+            "Judge a model on ground left out, fold by fold",
+            f"{_HERE}.crossvalidate",
+        ),
+        Job(
+            "applicability",
+            "Show where images resemble what a model was trained on",
+            f"{_HERE}.applicability",
+        ),
         Job("polygonise", "Turn a class map into polygons", f"{_HERE}.polygonise"),
         Job("sample", "Export patches (chips) with their footprints", f"{_HERE}.sample"),
         Job("rasterize", "Burn labels onto the grid of an image", f"{_HERE}.rasterize"),
         Job("indices", "Compute spectral indices (NDVI, …) as a GeoTIFF", f"{_HERE}.indices"),
         Job("stack", "Bring layers onto one grid as a multi-band GeoTIFF", f"{_HERE}.stack"),
+        Job("check", "Say whether this installation works, with versions", f"{_HERE}.check"),
         Job("run", "Run a recipe that any job has written", f"{_HERE}.run", "recipe"),
         Job("demo", "Make a scene, train, predict, evaluate: the whole path", f"{_HERE}.demo"),
+        Job("demo-scene", "Make the demo's scene only: images, labels, areas", f"{_HERE}.scene"),
     )
 }
 

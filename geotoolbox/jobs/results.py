@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["EvaluateJobResult", "FileResult", "JobResult", "PredictJobResult", "TextResult", "TrainJobResult"]
+__all__ = [
+    "EvaluateJobResult",
+    "FileResult",
+    "JobResult",
+    "PredictJobResult",
+    "ShardJobResult",
+    "TextResult",
+    "TrainJobResult",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +27,11 @@ class JobResult:
     def to_json(self) -> dict[str, Any]:
         """Return the plain values."""
         return asdict(self)
+
+    def _repr_html_(self) -> str:
+        from geotoolbox.core.reprs import result_html
+
+        return result_html(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +114,27 @@ class PredictJobResult(JobResult):
 
 
 @dataclass(frozen=True, slots=True)
+class ShardJobResult(JobResult):
+    """The blocks of one shard of a map."""
+
+    shard: str
+    output: str
+    blocks: int
+    blocks_resumed: int
+    seconds: float
+
+    def summary(self) -> str:
+        """Say what was made, and what comes next."""
+        return "\n".join(
+            [
+                f"shard      {self.shard}: {self.blocks:,} blocks ({self.blocks_resumed:,} were there) "
+                f"in {self.seconds:.0f} s",
+                f"next       when all shards are made: the same command with --finish writes {self.output}",
+            ]
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class EvaluateJobResult(JobResult):
     """How well a map agrees with a reference."""
 
@@ -110,11 +144,23 @@ class EvaluateJobResult(JobResult):
     scores: dict[str, Any]
     files: tuple[str, ...]
     recipe: str
+    intervals: dict[str, Any] | None = None
 
     def summary(self) -> str:
         """Say the scores in a line, and name the files."""
         lines = [
             f"accuracy   {self.overall_accuracy:.3f}, mean IoU {self.mean_iou:.3f} on {self.pixels:,} pixels",
+            *self._interval_lines(),
             *(f"wrote      {name}" for name in self.files),
         ]
         return "\n".join([*lines, f"repeat     geotoolbox run {self.recipe}"] if self.recipe else lines)
+
+    def _interval_lines(self) -> list[str]:
+        found = self.intervals
+        if not found or not found["scores"]["overall_accuracy"] or not found["scores"]["mean_iou"]:
+            return []
+        (low, high), (least, most) = found["scores"]["overall_accuracy"], found["scores"]["mean_iou"]
+        return [
+            f"interval   {low:.3f} to {high:.3f}, mean IoU {least:.3f} to {most:.3f} "
+            f"({found['level']:.0%}, bootstrap over {found['blocks']:,} blocks)"
+        ]

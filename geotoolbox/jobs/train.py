@@ -21,9 +21,34 @@ class TrainSettings(JobSpec):
         description="spectral indices to add: ndvi, evi2, ndwi, ndbi, savi, or 'name = expression'; auto chooses by "
         "the bands' names, none adds none",
     )
-    model: str = Field("auto", description="the network: auto, small, unet, deeplabv3plus, fpn, fcn8s, …")
-    encoder: str | None = Field(None, description="the encoder of the network, where it has one: resnet18, …")
-    encoder_weights: str | None = Field(None, description="pretrained weights of the encoder: imagenet, …")
+    model: str = Field(
+        "auto",
+        description="the network: auto, small, unet, deeplabv3plus, fpn, fcn8s, …",
+        examples=[
+            "auto",
+            "small",
+            "unet",
+            "unetplusplus",
+            "manet",
+            "linknet",
+            "fpn",
+            "pspnet",
+            "deeplabv3",
+            "deeplabv3plus",
+            "pan",
+            "upernet",
+            "segformer",
+            "fcn8s",
+        ],
+    )
+    encoder: str | None = Field(
+        None,
+        description="the encoder of the network, where it has one: resnet18, …",
+        examples=["resnet18", "resnet34", "resnet50", "mobilenet_v2", "efficientnet-b0"],
+    )
+    encoder_weights: str | None = Field(
+        None, description="pretrained weights of the encoder: imagenet, …", examples=["imagenet"]
+    )
     patch_px: int | None = Field(None, ge=16, le=4096, description="side of a training patch, in pixels")
     batch_size: int | None = Field(None, ge=1, le=4096, description="patches in one step")
     epochs: int | None = Field(
@@ -43,8 +68,21 @@ class TrainSettings(JobSpec):
     baseline: bool = Field(True, description="also train a random forest and a majority vote to compare with")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
     precision: Literal["auto", "32", "16-mixed", "bf16-mixed"] = Field("auto", description="number format")
+    processes: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description="processes that train together, each on its part of every batch: one for each GPU, or several on "
+        "the processors; the losses are the same to rounding",
+    )
     resume: bool = Field(True, description="go on from the last checkpoint of a run that was stopped")
     seed: int = Field(0, ge=0, description="one number that repeats the run")
+    pictures: int = Field(
+        0,
+        ge=0,
+        le=8,
+        description="held-out places to predict and draw after each epoch, beside the checkpoints",
+    )
 
 
 class Spec(TrainSettings):
@@ -68,6 +106,16 @@ class Spec(TrainSettings):
         "ignore", description="what unlabelled ground means: 'ignore', or the name of a class"
     )
     all_touched: bool = Field(False, description="a polygon takes every pixel it touches, not just centres")
+    class_style: tuple[str, ...] = Field(
+        (),
+        description="names and colours of classes, each 'class=name', 'class=#rrggbb' or 'class=name #rrggbb', the class "
+        "by its value or name",
+    )
+    samples: InputFile | None = Field(
+        None,
+        description="a sample list (GeoParquet, GeoPackage, GeoJSON) to draw patches from, by its weights, instead of "
+        "at random; patch_px is then that of the list",
+    )
     area: InputFile | None = Field(
         None, description="train only inside these polygons (GeoJSON, GeoPackage, …)"
     )

@@ -13,17 +13,22 @@ from geotoolbox.core.events import SILENT, Artifact, Log, Reporter
 from geotoolbox.core.files import check_writable
 from geotoolbox.core.query import Query, Reading
 from geotoolbox.datasets import GeoDataset
+from geotoolbox.jobs.applying import with_applicability
+from geotoolbox.jobs.class_style import restyled
 from geotoolbox.jobs.evaluating import write_text
 from geotoolbox.jobs.layers import open_images, open_labels, open_region
+from geotoolbox.jobs.pictures import EpochPictures
 from geotoolbox.jobs.recipe import recipe_text, write_recipe
 from geotoolbox.jobs.results import TrainJobResult
+from geotoolbox.jobs.spec import existing
 from geotoolbox.jobs.train import Spec, TrainSettings
 from geotoolbox.metrics import Scores, compute_scores
 from geotoolbox.models.bundle import software_versions
 from geotoolbox.models.predictor import Predictor
-from geotoolbox.prediction import predict_array
-from geotoolbox.sampling import Split, spatial_split
+from geotoolbox.prediction import PredictOptions, predict_array
+from geotoolbox.sampling import SampleList, Split, spatial_split
 from geotoolbox.trainers import TrainOptions, TrainResult, train_segmentation
+from geotoolbox.trainers.validation import EpochHook
 from geotoolbox.transforms import default_indices
 from geotoolbox.visualization import Preview, SplitMap, rgb_bands, training_report
 
@@ -31,6 +36,7 @@ __all__ = ["Training", "fit", "train_job"]
 
 _PREVIEW_PX = 128
 _PREVIEWS = 4
+_PICTURE_PX = 64  # small, so that a held-out block fills most of it
 
 
 class Training:
@@ -64,6 +70,7 @@ class Training:
             best_epoch=result.best_epoch,
             previews=self._previews(),
             split=self._split_map(),
+            class_pixels={"train": result.class_pixels, "validation": result.confusion.sum(axis=1).tolist()},
             facts=self._facts(),
             sources=self.dataset.source_files(),
             notes=result.notes,
@@ -94,7 +101,9 @@ class Training:
         previews = []
         held_out = self.split["val"]
         for reading in _places(held_out, self.settings.seed):
-            probabilities, valid, _ = predict_array(held_out, model, geobox=reading.geobox)
+            probabilities, valid, _ = predict_array(
+                held_out, model, geobox=reading.geobox, options=PredictOptions(batch_size=1)
+            )
             predicted = np.where(valid, probabilities.argmax(axis=0), -1)
             place = _place_name(reading)
             previews.append(Preview(place, predicted, reading.mask, reading.image, reading.valid, bands))
@@ -108,6 +117,7 @@ def fit(
     *,
     validation: GeoDataset | None = None,
     reporter: Reporter = SILENT,
+    samples: SampleList | None = None,
 ) -> Training:
     """Train on a dataset of images and labels.
 
@@ -117,6 +127,7 @@ def fit(
         work_dir: Where checkpoints are kept, so that a stopped run can go on.
         validation: What to judge on; default: blocks of ``dataset``, a buffer apart from the rest.
         reporter: Hears of the progress, and can cancel.
+        samples: The windows to train on; default: windows at random.
     """
     share = settings.validation_percent / 100
     if validation is None:
@@ -132,8 +143,27 @@ def fit(
         options=_options(settings, dataset),
         work_dir=work_dir,
         reporter=reporter,
+        each_epoch=_pictures(split["val"], settings, work_dir, reporter),
+        samples=samples,
     )
-    return Training(result, split, dataset, settings)
+    return Training(with_applicability(result, settings.seed), split, dataset, settings)
+
+
+def _pictures(
+    held_out: GeoDataset, settings: TrainSettings, work_dir: Path, reporter: Reporter
+) -> EpochHook | None:
+    """Return what draws held-out places after each epoch, where that is asked for."""
+    if not settings.pictures:
+        return None
+    assert held_out.classes is not None
+    readings = _places(held_out, settings.seed, settings.pictures, _PICTURE_PX)
+    return EpochPictures(
+        readings,
+        held_out.classes,
+        rgb_bands([b.name for b in held_out.bands]),
+        work_dir / "pictures",
+        reporter,
+    )
 
 
 def train_job(spec: Spec, events: Reporter) -> TrainJobResult:
@@ -144,7 +174,8 @@ def train_job(spec: Spec, events: Reporter) -> TrainJobResult:
         check_writable(path)
     dataset = _open(spec)
     work = output.with_name(output.name + ".work")
-    done = fit(dataset, spec, work, reporter=events)
+    samples = None if spec.samples is None else SampleList.open(existing(spec.samples))
+    done = fit(dataset, spec, work, reporter=events, samples=samples)
     recipe = write_recipe("train", spec, output)
     html = done.report(output.stem, recipe_text("train", spec))
     replace(done.result.bundle, report_html=html).save(output)
@@ -181,6 +212,7 @@ def _open(spec: Spec) -> GeoDataset:
         allow_vrt=spec.allow_vrt,
         allow_remote=spec.allow_remote,
     )
+    labels = restyled(labels, spec.class_style)
     dataset: GeoDataset = images & labels
     region = open_region(spec.area)
     return dataset if region is None else dataset.within(region)
@@ -215,6 +247,7 @@ def _options(settings: TrainSettings, dataset: GeoDataset) -> TrainOptions:
         allow_single_class=settings.allow_single_class,
         device=settings.device,
         precision=settings.precision,
+        processes=settings.processes,
         resume=settings.resume,
         seed=settings.seed,
         **chosen,  # type: ignore[arg-type]
@@ -240,16 +273,18 @@ def _place_name(reading: Reading) -> str:
     return f"Held out: around {side}"
 
 
-def _places(held_out: GeoDataset, seed: int) -> list[Reading]:
-    """Read some held-out places with many classes, for the report."""
+def _places(
+    held_out: GeoDataset, seed: int, count: int = _PREVIEWS, side_px: int = _PREVIEW_PX
+) -> list[Reading]:
+    """Read some held-out places with many classes, to look at."""
     from geotoolbox.sampling import GridGeoSampler
 
-    queries = list(GridGeoSampler(held_out, size=_PREVIEW_PX))
+    queries = list(GridGeoSampler(held_out, size=side_px))
     rng = np.random.default_rng(seed)
-    picked = rng.permutation(len(queries))[: 6 * _PREVIEWS]
+    picked = rng.permutation(len(queries))[: 12 * count]
     readings = [held_out.read(Query(queries[i].geobox, queries[i].time)) for i in picked]
     readings.sort(key=_richness, reverse=True)
-    return readings[:_PREVIEWS]
+    return readings[:count]
 
 
 def _richness(reading: Reading) -> float:

@@ -4,76 +4,65 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
-from odc.geo.geom import Geometry
-from pyproj import CRS, Geod, Transformer
-from rasterio.features import geometry_mask
-from shapely import segmentize
-from shapely.geometry import box, mapping
 
-from geotoolbox.core.classes import IGNORE_INDEX, ClassTable
+from geotoolbox.core.classes import ClassTable
 from geotoolbox.core.events import SILENT, Reporter, Stage
-from geotoolbox.core.query import Query, Reading, Region, Scene
+from geotoolbox.core.query import Region, Scene
 from geotoolbox.errors import BadInput, BadLabels, NoOverlap, explain
+from geotoolbox.metrics.blocks import BlockConfusion, BlockCounts
 from geotoolbox.metrics.confusion import ConfusionMatrix
+from geotoolbox.metrics.counting import CountPlan, WindowCounts, count_window
+from geotoolbox.metrics.error_raster import write_error_raster
 from geotoolbox.metrics.matching import ClassMatch, match_classes
+from geotoolbox.metrics.pairs import LabelLayer, PairReader, open_pair
+from geotoolbox.metrics.pictures import Overview, Picture
 from geotoolbox.metrics.scores import Scores, compute_scores
+from geotoolbox.metrics.summing import SceneSums
+from geotoolbox.prediction.lattice import Window
 
-__all__ = ["BlockCounts", "LabelLayer", "MapComparison", "Overview", "compare_maps", "match_classes"]
+__all__ = [
+    "BlockCounts",
+    "LabelLayer",
+    "MapComparison",
+    "Overview",
+    "RegionComparison",
+    "compare_maps",
+    "match_classes",
+]
 
 _LOG = logging.getLogger(__name__)
-_GEOD = Geod(ellps="WGS84")
-
-
-class LabelLayer(Protocol):
-    """What is compared: any dataset with classes."""
-
-    @property
-    def classes(self) -> ClassTable | None:
-        """The classes that the layer's masks refer to."""
-
-    def scenes(self) -> tuple[Scene, ...]:
-        """The native grids."""
-
-    def read(self, query: Query) -> Reading:
-        """Read a mask onto a grid."""
+_WINDOW_PX = 2048
+_STRIP_PX = 8_000_000
+_CACHE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class BlockCounts:
-    """One block: centre (x, y) in the scene's CRS, shape in pixels, true area of a pixel, and counts."""
+class RegionComparison:
+    """The comparison inside one named region.
 
-    scene: str
-    x: float
-    y: float
-    row_px: int
-    column_px: int
-    shape_px: tuple[int, int]
-    pixel_area_m2: float
-    counts: NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Overview:
-    """A thinned picture of one compared scene: every ``step_px``-th pixel of both layers.
-
-    ``truth`` and ``predicted`` are (H, W) indices into the shared classes, ``IGNORE_INDEX`` where there
-    is none; ``bounds`` is (left, bottom, right, top) in ``crs``.
+    Attributes:
+        name: The region's name.
+        confusion: Its counts.
+        blocks: The counts of each block that reaches into it.
     """
 
-    scene: str
-    truth: NDArray[np.int64]
-    predicted: NDArray[np.int64]
-    bounds: tuple[float, float, float, float]
-    crs: str
-    step_px: int
-    geobox: GeoBox
+    name: str
+    confusion: ConfusionMatrix
+    blocks: BlockConfusion
+
+    @property
+    def scores(self) -> Scores:
+        """The scores of the region's pixels."""
+        return compute_scores(self.confusion.counts, self.blocks.classes.names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +72,25 @@ class MapComparison:
     Attributes:
         confusion: Counts of all blocks; also how many pixels had no label, or no map.
         match: How the classes of both layers were brought together.
-        blocks: Counts of each block with at least one compared pixel.
+        patches: Counts of each block with at least one compared pixel, sparse.
         overviews: A small picture of each scene.
-        compared_area_m2: The true ground area of the compared pixels.
+        confusion_m2: (K, K) true ground area of each cell, in m²; NaN without a CRS.
+        block_px: The side of the blocks.
+        geographic: Whether the map's grid is in degrees, so that its pixels differ in area.
+        outside_region: Mapped pixels outside the region.
+        regions: The comparison of each named region.
+        notes: What a reader must know, in sentences.
     """
 
     confusion: ConfusionMatrix
     match: ClassMatch
-    blocks: tuple[BlockCounts, ...]
+    patches: BlockConfusion
     overviews: tuple[Overview, ...]
-    compared_area_m2: float
+    confusion_m2: NDArray[np.float64]
+    block_px: int
+    geographic: bool = False
     outside_region: int = 0
+    regions: tuple[RegionComparison, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -102,14 +99,36 @@ class MapComparison:
         return self.match.classes
 
     @property
+    def blocks(self) -> tuple[BlockCounts, ...]:
+        """Each block with its dense matrix; for very many blocks, ``patches`` is smaller."""
+        return tuple(self.patches.block(n) for n in range(len(self.patches)))
+
+    @property
+    def compared_area_m2(self) -> float:
+        """The true ground area of the compared pixels."""
+        return float(self.confusion_m2.sum())
+
+    @property
     def scores(self) -> Scores:
-        """The scores of all compared pixels."""
+        """The scores of all compared pixels, each counting the same."""
         return compute_scores(self.confusion.counts, self.classes.names)
 
+    @property
+    def area_scores(self) -> Scores:
+        """The scores with each pixel weighted by its true area; support and pixels are in m²."""
+        known = np.nan_to_num(self.confusion_m2)
+        return compute_scores(known, self.classes.names)
+
     def to_json(self) -> dict[str, Any]:
-        """Return plain data for a metrics file."""
+        """Return plain data for a metrics file; see docs/evaluation.md."""
+        scores = self.scores.to_json()
+        infos = zip(self.classes, self.classes.colors, strict=True)
+        scores["classes"] = [
+            {"value": info.value, **row, "color": list(color)}
+            for row, (info, color) in zip(scores["classes"], infos, strict=True)
+        ]
         return {
-            **self.scores.to_json(),
+            **scores,
             "confusion": self.confusion.counts.tolist(),
             "confusion_rows": "reference",
             "class_table": self.classes.to_json(),
@@ -117,8 +136,16 @@ class MapComparison:
             "unlabelled_pixels": self.confusion.unlabelled,
             "unmapped_pixels": self.confusion.unmapped,
             "compared_area_m2": None if math.isnan(self.compared_area_m2) else self.compared_area_m2,
+            "area_weighted": self._by_area(),
             "notes": list(self.notes),
         }
+
+    def _by_area(self) -> dict[str, Any] | None:
+        if math.isnan(self.compared_area_m2):
+            return None
+        scores = self.area_scores.to_json()
+        scores["area_m2"] = scores.pop("pixels")
+        return {**scores, "confusion_m2": self.confusion_m2.tolist()}
 
 
 def compare_maps(
@@ -126,8 +153,11 @@ def compare_maps(
     reference: LabelLayer,
     *,
     region: Region | None = None,
-    block_px: int = 1024,
+    regions: Mapping[str, Region] | None = None,
+    errors: Path | None = None,
+    block_px: int = 256,
     overview_px: int = 640,
+    threads: int = 2,
     reporter: Reporter = SILENT,
 ) -> MapComparison:
     """Compare a map with a reference layer, pixel by pixel on the map's grid, in bounded memory.
@@ -136,45 +166,88 @@ def compare_maps(
         map_layer: The map, a dataset of labels.
         reference: The truth: any dataset with labels, on any grid.
         region: Compare only pixels whose centre is inside; everywhere when None.
-        block_px: The side of the blocks that are read and counted at a time.
+        regions: Named areas to score one by one as well; they may overlap.
+        errors: Where to write, for each pixel, what was taken for what; for a map of one scene.
+        block_px: The side of the blocks that are scored one by one.
         overview_px: The longest side of the pictures kept for a report.
+        threads: How many windows are read and counted at a time.
         reporter: Who hears of the progress, and can cancel.
 
     Returns:
-        Counts, per-block counts and small pictures.
+        Counts, per-block counts and small pictures; the same for any number of threads.
 
     Raises:
         BadLabels: When a layer has no classes, or they have none in common.
         NoOverlap: When not one pixel has both a map class and a reference class.
     """
-    if block_px < 1 or overview_px < 1:
-        raise BadInput(explain("sizes must be positive", got=(block_px, overview_px), expected="1 or more"))
+    if block_px < 1 or overview_px < 1 or threads < 1:
+        raise BadInput(
+            explain("sizes must be positive", got=(block_px, overview_px, threads), expected="1 or more")
+        )
     match = match_classes(_classes(map_layer, "the map"), _classes(reference, "the reference"))
-    scenes = map_layer.scenes()
-    tasks = [(scene, window) for scene in scenes for window in _windows(scene, block_px)]
+    reader, scenes = open_pair(map_layer, reference, match), map_layer.scenes()
+    if errors is not None and len(scenes) != 1:
+        raise BadInput(
+            explain("an error raster is of one map", got=f"{len(scenes)} scenes", fix="one by one")
+        )
+    sums = SceneSums(match.classes, tuple(scenes), tuple(regions or ()))
+    pictures = [Picture(scene, overview_px) for scene in scenes]
+    plans = [
+        CountPlan(reader, s.geobox, block_px, region, regions or {}, p.step, errors is not None)
+        for s, p in zip(scenes, pictures, strict=True)
+    ]
+    stream = _stream(plans, sums, pictures, threads, reporter)
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES):  # each block of a file is needed once
+        if errors is not None:
+            coded = ((w.window, w.codes) for w in stream if w.codes is not None)
+            write_error_raster(Path(errors), coded, scenes[0].geobox, match.classes)
+        else:
+            for _ in stream:
+                pass
+    return _finish(sums, match, pictures, block_px, region)
+
+
+def _stream(
+    plans: list[CountPlan], sums: SceneSums, pictures: list[Picture], threads: int, reporter: Reporter
+) -> Iterator[WindowCounts]:
+    """Count window by window, a few at a time, and add them up in order."""
+    tasks = [(i, window) for i, plan in enumerate(plans) for window in _windows(plan)]
     stage = Stage(reporter, "compare", total=max(len(tasks), 1))
-    total, blocks, outside = ConfusionMatrix(len(match.classes)), [], 0
-    pictures = {id(s): _Picture(s, overview_px) for s in scenes}
-    areas = {id(s): _region_in(region, s) for s in scenes}
-    for scene, (row, column, geobox) in tasks:
-        inside = _inside(areas[id(scene)], geobox)
-        if inside is None or inside.any():
-            truth, predicted = _read(map_layer, reference, match, Query(geobox))
-            if inside is not None:
-                outside += int(np.count_nonzero(~inside & (predicted >= 0)))
-                truth, predicted = (np.where(inside, m, IGNORE_INDEX) for m in (truth, predicted))
-            matrix = ConfusionMatrix(len(match.classes))
-            matrix.update(truth, predicted)
-            total = total + matrix
-            pictures[id(scene)].add(row, column, truth, predicted)
-            if matrix.pixels:
-                blocks.append(_block(scene, row, column, geobox, matrix))
-        stage.advance()
-    if not total.pixels:
-        raise NoOverlap(_nothing_compared(total, region))
-    area = sum(b.pixel_area_m2 * int(b.counts.sum()) for b in blocks)
-    shown = tuple(p.finish() for p in pictures.values() if p.used)
-    return MapComparison(total, match, tuple(blocks), shown, area, outside, _notes(total, match))
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: list[tuple[int, Future[WindowCounts]]] = []
+        try:
+            for number in range(len(tasks) + threads):
+                if number < len(tasks):
+                    scene, window = tasks[number]
+                    waiting.append((scene, pool.submit(count_window, plans[scene], window)))
+                if number >= threads and waiting:
+                    scene, future = waiting.pop(0)
+                    found = future.result()
+                    sums.add(scene, found)
+                    place = (found.window.top, found.window.left)
+                    pictures[scene].add(*place, found.truth, found.predicted, len(sums.classes))
+                    yield found
+                    stage.advance()
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+
+def _windows(plan: CountPlan) -> Iterator[Window]:
+    """Cut a scene into windows of whole blocks that suit how its files are stored."""
+    height, width = (int(n) for n in plan.geobox.shape)
+    side = plan.block_px
+    rows = columns = side * max(1, _WINDOW_PX // side)
+    if _in_strips(plan.reader, width) and width * side <= _STRIP_PX:
+        rows, columns = side * max(1, _WINDOW_PX * _WINDOW_PX // (width * side)), width
+    for top in range(0, height, rows):
+        for left in range(0, width, columns):
+            yield Window(top, min(top + rows, height), left, min(left + columns, width))
+
+
+def _in_strips(reader: PairReader, width: int) -> bool:
+    block = reader.file_block_px
+    return block is not None and block[1] >= min(width, _WINDOW_PX + 1)
 
 
 def _classes(layer: LabelLayer, what: str) -> ClassTable:
@@ -187,120 +260,41 @@ def _classes(layer: LabelLayer, what: str) -> ClassTable:
     return layer.classes
 
 
-def _windows(scene: Scene, block_px: int) -> Iterator[tuple[int, int, GeoBox]]:
-    height, width = scene.geobox.shape
-    for row in range(0, height, block_px):
-        for column in range(0, width, block_px):
-            yield (
-                row,
-                column,
-                scene.geobox[row : min(row + block_px, height), column : min(column + block_px, width)],
-            )
-
-
-def _read(
-    map_layer: LabelLayer, reference: LabelLayer, match: ClassMatch, query: Query
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    mapped = map_layer.read(query).mask
-    if mapped is None:
-        raise BadLabels(explain("the map layer answered without a mask", expected="a layer of labels"))
-    if not (mapped >= 0).any():  # nothing is mapped here; reading the reference still counts the unmapped
-        _LOG.debug("no map in block at %s", query.geobox.extent.centroid.coords)
-    labels = reference.read(query).mask
-    if labels is None:
-        raise BadLabels(explain("the reference layer answered without a mask", expected="a layer of labels"))
-    return match.reference_index(labels), match.map_index(mapped)
-
-
-def _region_in(region: Region | None, scene: Scene) -> Any:
-    """Bring the region's polygon into the scene's CRS, its edges densified before."""
-    if region is None:
-        return None
-    if CRS(region.crs) == CRS(str(scene.geobox.crs)):
-        return region.geometry
-    extent = max(region.geometry.bounds[2] - region.geometry.bounds[0], 1e-9)
-    dense = segmentize(region.geometry, extent / 256)
-    return Geometry(mapping(dense), region.crs).to_crs(str(scene.geobox.crs)).geom
-
-
-def _inside(area: Any, geobox: GeoBox) -> NDArray[np.bool_] | None:
-    if area is None:
-        return None
-    if not area.intersects(box(*geobox.extent.boundingbox)):
-        return np.zeros(geobox.shape, dtype=bool)
-    found: NDArray[np.bool_] = geometry_mask(
-        [mapping(area)], out_shape=geobox.shape, transform=geobox.affine, invert=True
+def _finish(
+    sums: SceneSums, match: ClassMatch, pictures: list[Picture], block_px: int, region: Region | None
+) -> MapComparison:
+    total = sums.confusion()
+    if not total.pixels:
+        raise NoOverlap(_nothing_compared(total, region))
+    found = MapComparison(
+        confusion=total,
+        match=match,
+        patches=sums.blocks(),
+        overviews=tuple(p.finish() for p in pictures if p.used),
+        confusion_m2=sums.area_m2(),
+        block_px=block_px,
+        geographic=any(_geographic(p.scene) for p in pictures),
+        outside_region=sums.outside,
+        regions=tuple(
+            RegionComparison(name, sums.confusion(name), sums.blocks(name)) for name in sums.region_names
+        ),
+        notes=_notes(sums, total, match),
     )
-    return found
+    return replace(found, notes=(*found.notes, *_degrees_note(found)))
 
 
-def _block(scene: Scene, row: int, column: int, geobox: GeoBox, matrix: ConfusionMatrix) -> BlockCounts:
-    height, width = geobox.shape
-    x, y = _on_ground(geobox, width / 2, height / 2)
-    area = _pixel_area_m2(geobox)
-    return BlockCounts(scene.name, x, y, row, column, (height, width), area, matrix.counts)
+def _degrees_note(found: MapComparison) -> tuple[str, ...]:
+    if not found.geographic:
+        return ()
+    by_area, by_pixel = found.area_scores.overall_accuracy, found.scores.overall_accuracy
+    return (
+        "The map's grid is in degrees, so its pixels differ in area: "
+        f"by true area the overall accuracy is {by_area:.4f}, by pixels {by_pixel:.4f}.",
+    )
 
 
-def _on_ground(geobox: GeoBox, column: float, row: float) -> tuple[float, float]:
-    grid = geobox.affine
-    return grid.a * column + grid.b * row + grid.c, grid.d * column + grid.e * row + grid.f
-
-
-def _pixel_area_m2(geobox: GeoBox) -> float:
-    """Return the true area on the ellipsoid of the pixel in the middle (grids in degrees, UTM: alike)."""
-    if geobox.crs is None:
-        return math.nan
-    height, width = geobox.shape
-    column, row = width // 2, height // 2
-    corners = [_on_ground(geobox, column + i, row + j) for i, j in ((0, 0), (1, 0), (1, 1), (0, 1))]
-    to_lonlat = Transformer.from_crs(str(geobox.crs), "EPSG:4326", always_xy=True)
-    lon, lat = to_lonlat.transform([c[0] for c in corners], [c[1] for c in corners])
-    area, _ = _GEOD.polygon_area_perimeter(lon, lat)
-    return abs(float(area))
-
-
-class _Picture:
-    """Every n-th pixel of a scene, gathered while its blocks stream by."""
-
-    def __init__(self, scene: Scene, longest_px: int) -> None:
-        height, width = scene.geobox.shape
-        self.scene, self.used = scene, False
-        self.step = max(1, math.ceil(max(height, width) / longest_px))
-        shape = (math.ceil(height / self.step), math.ceil(width / self.step))
-        self.truth = np.full(shape, IGNORE_INDEX, dtype=np.int64)
-        self.predicted = np.full(shape, IGNORE_INDEX, dtype=np.int64)
-
-    def add(self, row: int, column: int, truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> None:
-        first_row, first_column = -row % self.step, -column % self.step
-        for target, source in ((self.truth, truth), (self.predicted, predicted)):
-            part = source[first_row :: self.step, first_column :: self.step]
-            if part.size:
-                i, j = (row + first_row) // self.step, (column + first_column) // self.step
-                target[i : i + part.shape[0], j : j + part.shape[1]] = part
-        self.used = self.used or bool((truth >= 0).any() or (predicted >= 0).any())
-
-    def finish(self) -> Overview:
-        """Cut away the empty rim."""
-        seen = (self.truth >= 0) | (self.predicted >= 0)
-        rows, columns = (np.flatnonzero(seen.any(axis=a)) for a in (1, 0))
-        if not len(rows):  # what was compared lies between the kept pixels
-            rows, columns = np.arange(seen.shape[0]), np.arange(seen.shape[1])
-        window = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-        height, width = self.scene.geobox.shape
-        geobox = self.scene.geobox[
-            rows[0] * self.step : min((rows[-1] + 1) * self.step, height),
-            columns[0] * self.step : min((columns[-1] + 1) * self.step, width),
-        ]
-        edges = geobox.extent.boundingbox
-        return Overview(
-            self.scene.name,
-            self.truth[window],
-            self.predicted[window],
-            (edges.left, edges.bottom, edges.right, edges.top),
-            str(geobox.crs),
-            self.step,
-            geobox,
-        )
+def _geographic(scene: Scene) -> bool:
+    return scene.geobox.crs is not None and bool(scene.geobox.crs.geographic)
 
 
 def _nothing_compared(total: ConfusionMatrix, region: Region | None) -> str:
@@ -312,7 +306,7 @@ def _nothing_compared(total: ConfusionMatrix, region: Region | None) -> str:
     )
 
 
-def _notes(total: ConfusionMatrix, match: ClassMatch) -> tuple[str, ...]:
+def _notes(sums: SceneSums, total: ConfusionMatrix, match: ClassMatch) -> tuple[str, ...]:
     notes = []
     if match.map_only:
         notes.append(f"Only the map has: {', '.join(match.map_only)}.")
@@ -324,6 +318,15 @@ def _notes(total: ConfusionMatrix, match: ClassMatch) -> tuple[str, ...]:
         notes.append(
             f"{total.unmapped:,} reference pixels have no map class (nodata) and are not in the scores."
         )
+    for what, strange in (("reference", sums.strange_truth), ("map", sums.strange_map)):
+        if strange:
+            notes.append(
+                f"{strange:,} pixels of the {what} hold values that are in no class table, "
+                "and are not in the scores."
+            )
+    for name in sums.region_names:
+        if not sums.confusion(name).pixels:
+            notes.append(f"The region {name!r} has no pixel to compare.")
     for note in notes:
         _LOG.warning(note)
     return tuple(notes)

@@ -49,6 +49,8 @@ def test_train_writes_the_model_its_report_and_its_recipe(trained: Path) -> None
     assert [b.name for b in model.bundle.bands] == ["blue", "green", "red", "nir"]
     assert "random forest" in report and "held-out" in report
     assert model.bundle.report_html == report
+    assert model.bundle.temperature == model.bundle.metrics["calibration"]["temperature"]
+    assert model.bundle.metrics["applicability"]["names"][:4] == ["blue", "green", "red", "nir"]
     assert trained.with_name("m.recipe.yaml").exists()
 
 
