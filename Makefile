@@ -10,11 +10,11 @@ setup:
 demo: setup
 	@$(BIN)/geotoolbox demo --output demo
 
-test: dev-setup lint types layers unit
+test: dev-setup lint types layers unit qgis
 
 .PHONY: dev-setup
 dev-setup:
-	@scripts/setup.sh dev +system
+	@scripts/setup.sh dev notebook +system
 
 lint:
 	$(BIN)/ruff check .
@@ -22,6 +22,7 @@ lint:
 
 types:
 	$(BIN)/mypy
+	$(BIN)/mypy --strict --explicit-package-bases $(addprefix qgis_plugin/geotoolbox_qgis/,about.py definition.py definitions.py environment.py install.py jobs.py lock.py progress.py records.py runner.py)
 
 layers:
 	$(BIN)/lint-imports
@@ -29,12 +30,38 @@ layers:
 unit:
 	$(BIN)/pytest -n 2 --dist loadfile
 
-docs:
+.PHONY: qgis plugin plugin-spec
+qgis:
+	@scripts/qgis_tests.sh
+
+plugin: plugin-spec
+	$(BIN)/python scripts/make_plugin.py dist
+
+plugin-spec:
+	$(BIN)/python -m geotoolbox.jobs.schema > .jobs.json.part
+	mv .jobs.json.part qgis_plugin/geotoolbox_qgis/jobs.json
+
+docs: plugin-spec
 	$(BIN)/python -m geotoolbox.cli.reference > docs/cli.md
+	$(BIN)/python docs/make_gallery.py
+
+.PHONY: bench bench-quick bench-growth bench-peers
+bench-peers: setup
+	@benchmarks/setup_peers.sh
+
+bench: bench-peers
+	$(BIN)/python benchmarks/run.py --output docs/performance.md
+	$(BIN)/python benchmarks/growth.py --output docs/performance.md
+
+bench-quick: bench-peers
+	$(BIN)/python benchmarks/run.py --quick
+
+bench-growth: setup
+	$(BIN)/python benchmarks/growth.py
 
 format:
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-qgis demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -64,6 +64,25 @@ if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$want" ]; then
   printf '%s' "$want" > "$stamp"
 fi
 
+if [ "$system" -eq 1 ] && ! command -v chromium >/dev/null 2>&1 && ! command -v google-chrome >/dev/null 2>&1; then
+  apt_install chromium fonts-dejavu-core ||
+    echo "No Chromium here and no right to install it: the tests of the widgets in a browser are left out."
+fi
+
 if [ "$system" -eq 1 ] && ! command -v gdalwarp >/dev/null 2>&1; then
   apt_install gdal-bin || echo "No gdalwarp here and no right to install it: the tests against gdalwarp are left out."
+fi
+
+# QGIS's tests run in QGIS's own Python: an environment beside .venv that sees Debian's packages.
+if [ "$system" -eq 1 ]; then
+  if ! { command -v qgis_process.bin && command -v xvfb-run && /usr/bin/python3 -c 'import qgis.core'; } >/dev/null 2>&1; then
+    echo "Installing QGIS for the tests of the plugin (about 500 MB) …"
+    apt_install qgis python3-qgis xvfb xauth python3-venv ||
+      echo "No QGIS here and no right to install it: the tests inside QGIS are left out (needs: qgis python3-qgis xvfb)."
+  fi
+  if /usr/bin/python3 -c 'import qgis.core' >/dev/null 2>&1 && [ ! -f .venv-qgis/.ready ]; then
+    "$uv" venv -q --clear --system-site-packages --python /usr/bin/python3 .venv-qgis
+    "$uv" pip install -q --python .venv-qgis/bin/python "pytest>=8,<10" "pytest-qgis>=2" "pytest-timeout>=2.3"
+    touch .venv-qgis/.ready
+  fi
 fi

@@ -17,7 +17,7 @@ from geotoolbox import __version__
 from geotoolbox.core.events import Log
 from geotoolbox.errors import BlocksFailed, Cancelled, GeoToolboxError
 
-__all__ = ["main"]
+__all__ = ["main", "run_job"]
 
 EXIT_OK, EXIT_FAULT, EXIT_BAD_INPUT, EXIT_FAILED_BLOCKS, EXIT_CANCELLED = 0, 1, 2, 3, 130
 
@@ -68,7 +68,6 @@ def _run(parsed: argparse.Namespace) -> int:
     from geotoolbox.cli.options import values_of
     from geotoolbox.cli.show import JsonLines, PlainLines, Terminal, catch_signals
     from geotoolbox.jobs.registry import find_job
-    from geotoolbox.jobs.spec import validate_spec
 
     reporter: JsonLines | PlainLines
     if parsed.events == "jsonl":
@@ -78,10 +77,19 @@ def _run(parsed: argparse.Namespace) -> int:
     else:
         reporter = PlainLines(sys.stderr)
     catch_signals(reporter)
-    job = find_job(parsed.job)
+    values = values_of(parsed, find_job(parsed.job).spec)
+    return run_job(parsed.job, values, reporter, verbose=parsed.verbose)
+
+
+def run_job(name: str, values: dict[str, Any], reporter: Any, *, verbose: bool = False) -> int:
+    """Run a job with plain values as its settings, tell the reporter how it ended, and return the exit code."""
+    from geotoolbox.jobs.registry import find_job
+    from geotoolbox.jobs.spec import validate_spec
+
     try:
-        with _log_to(reporter, parsed.verbose):
-            result = job.run(validate_spec(job.spec, values_of(parsed, job.spec)), reporter)
+        with _log_to(reporter, verbose):
+            job = find_job(name)
+            result = job.run(validate_spec(job.spec, values), reporter)
     except BaseException as error:
         code, message = _judge(error)
         if code == EXIT_FAULT:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import types
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from geotoolbox.jobs.schema import plain_type
 from geotoolbox.jobs.spec import JobSpec, field_unit
 
 __all__ = ["add_options", "option_name", "values_of"]
@@ -50,7 +50,7 @@ def values_of(arguments: argparse.Namespace, spec: type[JobSpec]) -> dict[str, A
 
 
 def _settings(name: str, field: FieldInfo) -> dict[str, Any]:
-    kind, many, choices = _kind_of(field.annotation)
+    kind, many, choices = plain_type(field.annotation)
     settings: dict[str, Any] = {"help": _help(name, field), "default": _UNSET}
     if field.is_required():
         settings["required"] = True
@@ -63,22 +63,6 @@ def _settings(name: str, field: FieldInfo) -> dict[str, Any]:
         settings["nargs"] = "+"
     # Numbers stay text here: the spec turns them into numbers and words its own complaint.
     return settings
-
-
-def _kind_of(annotation: Any) -> tuple[Any, bool, list[str]]:
-    """Return the plain type of an annotation, whether it takes several values, and its choices."""
-    origin = get_origin(annotation)
-    if origin in (Union, types.UnionType):
-        inner = [a for a in get_args(annotation) if a is not type(None)]
-        return _kind_of(inner[0])
-    if origin in (tuple, list):
-        kind, _, choices = _kind_of(get_args(annotation)[0])
-        return kind, True, choices
-    if origin is Literal:
-        return str, False, [str(a) for a in get_args(annotation)]
-    if origin is not None and get_args(annotation):
-        return _kind_of(get_args(annotation)[0])
-    return annotation, False, []
 
 
 def _metavar(name: str, kind: Any) -> str:
