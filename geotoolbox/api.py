@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from geotoolbox.metrics import Scores
     from geotoolbox.models.bundle import Bundle
     from geotoolbox.prediction import PredictionResult
+    from geotoolbox.sampling import SampleList
 
 __all__ = ["Model", "Prediction", "evaluate", "load_model", "train"]
 
@@ -41,6 +42,11 @@ class Prediction:
     classes: ClassTable
     result: PredictionResult
 
+    def _repr_html_(self) -> str:
+        from geotoolbox.core.reprs import prediction_html
+
+        return prediction_html(self)
+
     def dataset(self) -> RasterDataset:
         """Open the map as a layer of labels."""
         return RasterDataset([str(self.path)], kind="labels", classes=self.classes)
@@ -57,6 +63,9 @@ class Model:
 
     bundle: Bundle
     training: Training | None = None
+
+    def _repr_html_(self) -> str:
+        return self.bundle._repr_html_()
 
     @property
     def classes(self) -> ClassTable:
@@ -126,6 +135,7 @@ def train(
     epochs: int | None = None,
     indices: tuple[str, ...] | None = None,
     seed: int | None = None,
+    samples: SampleList | None = None,
     work_dir: str | Path | None = None,
     events: Reporter = SILENT,
 ) -> Model:
@@ -139,6 +149,7 @@ def train(
         epochs: As in ``settings``, for short.
         indices: As in ``settings``, for short.
         seed: As in ``settings``, for short.
+        samples: The windows to train on, such as a SampleBrowser's ``samples``; default: at random.
         work_dir: Where checkpoints go, to resume a stopped run; default: a temporary folder.
         events: Hears of the progress, and can cancel.
 
@@ -151,10 +162,14 @@ def train(
     given = {name: value for name, value in short.items() if value is not None}
     chosen = TrainSettings.model_validate((settings or TrainSettings()).model_dump() | given)
     if work_dir is not None:
-        training = fit(dataset, chosen, Path(work_dir), validation=validation, reporter=events)
+        training = fit(
+            dataset, chosen, Path(work_dir), validation=validation, reporter=events, samples=samples
+        )
     else:
         with tempfile.TemporaryDirectory(prefix="geotoolbox-") as folder:
-            training = fit(dataset, chosen, Path(folder), validation=validation, reporter=events)
+            training = fit(
+                dataset, chosen, Path(folder), validation=validation, reporter=events, samples=samples
+            )
     return Model(training.result.bundle, training)
 
 

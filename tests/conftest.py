@@ -13,7 +13,9 @@ settings.register_profile("patient", deadline=None, suppress_health_check=[Healt
 settings.load_profile("patient")
 
 os.environ.setdefault("MPLBACKEND", "Agg")
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as geotoolbox sets it; several tests share a small machine
+os.environ.setdefault(
+    "OMP_WAIT_POLICY", "PASSIVE"
+)  # as geotoolbox sets it; several tests share a small machine
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ Example:
     ([[[1.0, 2.0, 3.0], [4.0, 5.0, 0.0]]], [[[True, True, True], [True, True, False]]])
 """
 
-from geotoolbox.alignment.execute import execute, read_onto
+from geotoolbox.alignment.execute import execute, execute_into, read_onto
 from geotoolbox.alignment.mosaic import read_mosaic
 from geotoolbox.alignment.plan import ReadPlan, explain, plan_read
 from geotoolbox.alignment.source import Resampling, Source
@@ -24,6 +24,7 @@ __all__ = [
     "Resampling",
     "Source",
     "execute",
+    "execute_into",
     "explain",
     "plan_read",
     "read_mosaic",

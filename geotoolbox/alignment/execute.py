@@ -13,13 +13,14 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from geotoolbox.alignment import kernels
-from geotoolbox.alignment.plan import Part, ReadPlan, SourceWindow, plan_read
+from geotoolbox.alignment.pixelmap import PixelMap
+from geotoolbox.alignment.plan import Kernel, Part, ReadPlan, SourceWindow, plan_read
 from geotoolbox.alignment.source import Resampling, Source
 from geotoolbox.core.opening import check_read_size, handles
 from geotoolbox.errors import CannotRead
 from geotoolbox.errors import explain as message
 
-__all__ = ["execute", "read_onto"]
+__all__ = ["execute", "execute_into", "read_onto"]
 
 _log = logging.getLogger(__name__)
 
@@ -57,21 +58,49 @@ def read_onto(
 
 def execute(plan: ReadPlan, *, keep_dtype: bool = False) -> tuple[NDArray[Any], Bools]:
     """Read what a plan says; arguments, results and errors as :func:`read_onto`."""
+    image, valid = execute_into(plan, keep_dtype=keep_dtype)
+    return image, np.ones(image.shape, dtype=bool) if valid is None else _whole(valid, image.shape)
+
+
+def execute_into(
+    plan: ReadPlan, out: NDArray[Any] | None = None, *, keep_dtype: bool = False
+) -> tuple[NDArray[Any], Bools | None]:
+    """Read what a plan says, into memory that is there, and say what is valid only where not all is.
+
+    Args:
+        plan: What to read, and how.
+        out: (B, H, W) of the result's type to write to; None makes it.
+        keep_dtype: As for :func:`read_onto`.
+
+    Returns:
+        Values (B, H, W), in ``out`` where it is given; and valid, (B, H, W) or (1, H, W), or None where all is.
+    """
     source = plan.source
     dtype = np.dtype(source.dtype if keep_dtype and plan.kernel in ("nearest", "mode") else np.float32)
     shape = (len(source.bands), *plan.geobox.shape)
     check_read_size(shape, dtype, where=source.path)
     if plan.kind == "empty":
-        return np.zeros(shape, dtype=dtype), np.zeros(shape, dtype=bool)
+        return _into(np.zeros(shape, dtype=dtype), out), np.zeros((1, *plan.geobox.shape), dtype=bool)
     if _is_big(plan):
-        return _in_halves(plan, keep_dtype, dtype)
-    image, valid = _part(plan, plan.parts[0], dtype)
+        image, valid = _in_halves(plan, keep_dtype, dtype)
+        return _into(image, out), valid
+    image, found = _part(plan, plan.parts[0], dtype, out)
+    if found is None or len(plan.parts) == 1:
+        return image, found
+    valid = _whole(found, image.shape)
     for part in plan.parts[1:]:
-        values, here = _part(plan, part, dtype)
-        new = here & ~valid
+        values, here = _part(plan, part, dtype, None)
+        new = ~valid if here is None else here & ~valid
         image[new] = values[new]
         valid = valid | new
     return image, valid
+
+
+def _into(image: NDArray[Any], out: NDArray[Any] | None) -> NDArray[Any]:
+    if out is None:
+        return image
+    np.copyto(out, image)
+    return out
 
 
 def _is_big(plan: ReadPlan) -> bool:
@@ -100,26 +129,44 @@ def _in_halves(plan: ReadPlan, keep_dtype: bool, dtype: np.dtype[Any]) -> tuple[
     return image, valid
 
 
-def _part(plan: ReadPlan, part: Part, dtype: np.dtype[Any]) -> tuple[NDArray[Any], Bools]:
+def _part(
+    plan: ReadPlan, part: Part, dtype: np.dtype[Any], out: NDArray[Any] | None
+) -> tuple[NDArray[Any], Bools | None]:
     """Read one window and resample it onto the whole target."""
     if part.slices is not None:
-        return _copy(plan, part, dtype)
+        return _copy(plan, part, dtype, out)
+    assert part.pixels is not None
     data, valid = _read(plan, part.window)
     u, v = part.pixels.coordinates()
     u, v = u - part.window.col, v - part.window.row
-    if plan.kernel == "nearest":
-        out, good = kernels.nearest(data, valid, u, v)
-    elif plan.kernel == "mode":
-        out, good = kernels.area_mode(data, valid, u, v, part.pixels.scale_fields())
-    else:
+    if part.inside and plan.kernel == "nearest":
+        values, here = kernels.nearest_inside(data, valid, u, v)
+        return _cast(values, dtype, plan.source.path, out), here
+    if part.inside and plan.kernel == "bilinear" and valid is None:
         data = _as_float(data)
-        if plan.kernel == "average":
-            out, good = kernels.area_average(data, valid, u, v, part.pixels.scale_fields())
-        else:
-            out, good = (kernels.bilinear if plan.kernel == "bilinear" else kernels.cubic)(data, valid, u, v)
+        fits = out is not None and out.dtype == data.dtype
+        values = kernels.bilinear_inside(data, u, v, out if fits else None)
+        return (values if fits else _cast(values, dtype, plan.source.path, out)), None
+    values, good = _resampled(plan.kernel, data, valid, part.pixels, (u, v))
     height, width = plan.geobox.shape
-    out, good = out[:, :height, :width], good[:, :height, :width]
-    return _cast(out, dtype, plan.source.path), _whole(good, out.shape)
+    return _cast(values[:, :height, :width], dtype, plan.source.path, out), good[:, :height, :width]
+
+
+def _resampled(
+    kernel: Kernel,
+    data: NDArray[Any],
+    valid: Bools | None,
+    pixels: PixelMap,
+    places: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> tuple[NDArray[Any], Bools]:
+    if kernel == "nearest":
+        return kernels.nearest(data, valid, *places)
+    if kernel == "mode":
+        return kernels.area_mode(data, valid, *places, pixels.scale_fields())
+    data = _as_float(data)
+    if kernel == "average":
+        return kernels.area_average(data, valid, *places, pixels.scale_fields())
+    return (kernels.bilinear if kernel == "bilinear" else kernels.cubic)(data, valid, *places)
 
 
 def _as_float(data: NDArray[Any]) -> NDArray[Any]:
@@ -132,37 +179,43 @@ def _whole(valid: Bools, shape: tuple[int, ...]) -> Bools:
     return valid if valid.shape == shape and valid.flags.writeable else np.broadcast_to(valid, shape).copy()
 
 
-def _copy(plan: ReadPlan, part: Part, dtype: np.dtype[Any]) -> tuple[NDArray[Any], Bools]:
+def _copy(
+    plan: ReadPlan, part: Part, dtype: np.dtype[Any], out: NDArray[Any] | None
+) -> tuple[NDArray[Any], Bools | None]:
     """Copy pixels as they are."""
     assert part.slices is not None
     rows, cols, row_step, col_step = part.slices
-    u, v = part.pixels.u[0, cols], part.pixels.v[rows, 0]
-    window = SourceWindow(col=int(np.floor(u.min())), row=int(np.floor(v.min())), width=u.size, height=v.size)
+    window = part.window
+    if part.pixels is not None:
+        u, v = part.pixels.u[0, cols], part.pixels.v[rows, 0]
+        window = SourceWindow(int(np.floor(u.min())), int(np.floor(v.min())), u.size, v.size)
     check_read_size(
         (len(plan.source.bands), window.height, window.width), plan.source.dtype, where=plan.source.path
     )
     data, valid = _read(plan, window)
-    data = _cast(data, dtype, plan.source.path)[:, ::row_step, ::col_step]
-    shape = (data.shape[0], *plan.geobox.shape)
+    data = data[:, ::row_step, ::col_step]
     if valid is not None:
         valid = valid[:, ::row_step, ::col_step]
+    shape = (data.shape[0], *plan.geobox.shape)
     if data.shape == shape:
-        return np.ascontiguousarray(data), np.ones(shape, bool) if valid is None else _whole(valid, shape)
-    image, good = np.zeros(shape, dtype=dtype), np.zeros(shape, dtype=bool)
-    image[:, rows, cols] = data
+        return np.ascontiguousarray(_cast(data, dtype, plan.source.path, out)), valid
+    image = np.zeros(shape, dtype=dtype) if out is None else out
+    image[...] = 0
+    good = np.zeros(shape, dtype=bool)
+    image[:, rows, cols] = _cast(data, dtype, plan.source.path, None)
     good[:, rows, cols] = True if valid is None else valid
     return image, good
 
 
-def _cast(data: NDArray[Any], dtype: np.dtype[Any], path: str) -> NDArray[Any]:
+def _cast(data: NDArray[Any], dtype: np.dtype[Any], path: str, out: NDArray[Any] | None) -> NDArray[Any]:
     """Bring values to the type asked for; whole numbers that float32 cannot hold are counted and told."""
-    if data.dtype == dtype:
-        return data
-    out = data.astype(dtype)
     if data.dtype.kind in "iu" and data.dtype.itemsize > 2 and dtype == np.float32:
         lost = int(np.count_nonzero(np.abs(data.astype(np.float64)) > 2**24))
         if lost:
             _log.warning("%s: %d values above 2^24 lose digits as float32", path, lost)
+    if out is None:
+        return data.astype(dtype, copy=False)
+    np.copyto(out, data, casting="unsafe")
     return out
 
 
@@ -171,11 +224,16 @@ def _read(plan: ReadPlan, window: SourceWindow) -> tuple[NDArray[Any], Bools | N
     source = plan.source
     place = Window(window.col, window.row, window.width, window.height)
     flags = {"allow_vrt": source.allow_vrt, "allow_remote": source.allow_remote}
-    with handles().get(source.path, overview_level=plan.overview, **flags) as dataset:
+    with handles().hold(source.path, overview_level=plan.overview, **flags) as handle:
+        dataset = handle.dataset
         if plan.overview is None:
             _check_unchanged(source, dataset)
         try:
-            data = dataset.read(list(source.bands), window=place)
+            data = None
+            if handle.plain is not None:
+                data = handle.plain.read(source.bands, window.row, window.col, window.height, window.width)
+            if data is None:
+                data = dataset.read(list(source.bands), window=place)
             mask = dataset.read_masks(list(source.bands), window=place) > 0 if source.has_mask else None
         except (RasterioError, OSError, ValueError) as error:
             raise CannotRead(
@@ -214,13 +272,23 @@ def _valid(data: NDArray[Any], source: Source, mask: Bools | None) -> Bools | No
         if not finite.all():
             _tell_not_finite(data, source)
         found = finite if found is None else found & finite
+    if _no_fill(data, source.nodata):
+        return None if found is None or found.all() else found
     for band, fill in enumerate(source.nodata):
         hit = None if fill is None else _equals(data[band], fill)
-        if hit is not None:
+        if hit is not None and hit.any():
             if found is None:
                 found = np.ones(data.shape, dtype=bool)
             found[band] &= ~hit
     return None if found is None or found.all() else found
+
+
+def _no_fill(data: NDArray[Any], fills: tuple[float | None, ...]) -> bool:
+    """Tell quickly that no value is the fill value, where all bands of whole numbers share one."""
+    if data.dtype.kind == "f" or fills.count(fills[0]) < len(fills):
+        return False
+    hit = None if fills[0] is None else _equals(data, fills[0])
+    return hit is None or not hit.any()
 
 
 def _tell_not_finite(data: NDArray[Any], source: Source) -> None:

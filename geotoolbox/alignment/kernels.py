@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["area_average", "area_mode", "bilinear", "cubic", "nearest"]
+__all__ = ["area_average", "area_mode", "bilinear", "bilinear_inside", "cubic", "nearest", "nearest_inside"]
 
 Array = NDArray[Any]
 Bools = NDArray[np.bool_]
@@ -55,6 +55,59 @@ def nearest(data: Array, valid: Bools | None, u: Floats, v: Floats) -> tuple[Arr
     if not good.all():
         out *= good
     return out, good
+
+
+def nearest_inside(data: Array, valid: Bools | None, u: Floats, v: Floats) -> tuple[Array, Bools | None]:
+    """As :func:`nearest`, where every place is known to lie in the window; valid is None where all is."""
+    lines = (v + TIE_PX).astype(np.int32)  # windows are far smaller than 2³¹ pixels, and 32 bits are quicker
+    lines *= data.shape[2]
+    index = (lines + (u + TIE_PX).astype(np.int32)).astype(np.intp)
+    out = _take(data, index)
+    if valid is None:
+        return out, None
+    good = _take(valid, index)
+    if not good.all():
+        out *= good
+    return out, good
+
+
+def bilinear_inside(data: Array, u: Floats, v: Floats, out: Array | None = None) -> Array:
+    """As :func:`bilinear`, where every place lies in the window and all of it is valid: band by band in the cache.
+
+    Args:
+        data: (B, h, w) floats.
+        u: Columns.
+        v: Rows.
+        out: (B, H, W) to write to, of the type of ``data``.
+    """
+    height, width = data.shape[1:]
+    (c0, c1), fu = _two_taps(u, width)
+    (r0, r1), fv = _two_taps(v, height)
+    r0, r1 = r0 * width, r1 * width
+    corners = (r0 + c0, r0 + c1, r1 + c0, r1 + c1)
+    if out is None:
+        out = np.empty((data.shape[0], *corners[0].shape), dtype=data.dtype)
+    top_left, top, low_left = (np.empty(corners[0].shape, dtype=data.dtype) for _ in range(3))
+    for band, flat in enumerate(data.reshape(data.shape[0], -1)):
+        low = out[band]
+        np.take(flat, corners[0], out=top_left, mode="clip")
+        np.take(flat, corners[1], out=top, mode="clip")
+        np.take(flat, corners[2], out=low_left, mode="clip")
+        np.take(flat, corners[3], out=low, mode="clip")
+        _lerp(_lerp(top_left, top, fu), _lerp(low_left, low, fu), fv)
+    return out
+
+
+def _two_taps(place: Floats, size: int) -> tuple[tuple[Ints, Ints], NDArray[np.float32]]:
+    """Return the pixels before and after each place, and how far it is past the first; all places are finite."""
+    middle = place - 0.5
+    low = np.floor(middle)
+    part = np.subtract(middle, low, out=middle).astype(np.float32)
+    index = low.astype(np.int32).astype(np.intp)
+    first, last = int(index.min()), int(index.max())
+    if first >= 0 and last < size - 1:
+        return (index, index + 1), part
+    return (np.clip(index, 0, size - 1), np.clip(index + 1, 0, size - 1)), part
 
 
 def _taps(place: Floats, size: int, first: int, count: int) -> tuple[list[Ints], NDArray[np.float32]]:

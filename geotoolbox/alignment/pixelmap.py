@@ -60,6 +60,11 @@ class PixelMap:
     error_px: float
 
     @property
+    def finite(self) -> bool:
+        """Whether every node has a place."""
+        return math.isfinite(float(self.u.sum())) and math.isfinite(float(self.v.sum()))
+
+    @property
     def separable(self) -> bool:
         """Whether columns depend on columns alone, and rows on rows."""
         return self.u.shape[0] == 1 and self.v.shape[1] == 1
@@ -72,6 +77,8 @@ class PixelMap:
         """Return (u min, v min, u max, v max) over all pixel centres; None when none is finite."""
         rows, cols = (_inside(n, size) for n, size in zip((self.rows, self.cols), self.shape, strict=True))
         u, v = self._at(rows, cols)
+        if math.isfinite(float(u.sum())) and math.isfinite(float(v.sum())):
+            return float(u.min()), float(v.min()), float(u.max()), float(v.max())
         good_u, good_v = u[np.isfinite(u)], v[np.isfinite(v)]
         if not good_u.size or not good_v.size:
             return None
@@ -84,6 +91,18 @@ class PixelMap:
         du = np.hypot(_slope(self.u, self.cols, 1), _slope(self.u, self.rows, 0))
         dv = np.hypot(_slope(self.v, self.cols, 1), _slope(self.v, self.rows, 0))
         return du, dv
+
+    def typical_scale(self) -> tuple[float, float]:
+        """Return the median of the scales, from differences between neighbouring nodes; 1 where none is finite."""
+        if self.separable:
+            return _mean_step(self.u[0], self.cols), _mean_step(self.v[:, 0], self.rows)
+        across, down = self.cols[1] - self.cols[0], self.rows[1] - self.rows[0]
+        found = []
+        for z in (self.u, self.v):
+            with np.errstate(invalid="ignore"):
+                steps = np.hypot((z[:-1, 1:] - z[:-1, :-1]) / across, (z[1:, :-1] - z[:-1, :-1]) / down)
+            found.append(_median(steps))
+        return found[0], found[1]
 
     def scale_fields(self) -> tuple[Floats, Floats]:
         """Return the scales for all pixels, in the shapes of :meth:`coordinates`."""
@@ -102,10 +121,24 @@ class PixelMap:
         return tuple(_interpolate(z, self.rows, self.cols, rows, cols) for z in (self.u, self.v))  # type: ignore[return-value]
 
 
+def _mean_step(places: Floats, nodes: Floats) -> float:
+    step = abs(float(places[-1] - places[0])) / float(nodes[-1] - nodes[0])
+    return step if math.isfinite(step) else _median(abs(np.diff(places)))
+
+
+def _median(values: Floats) -> float:
+    """Return the median of the finite values (the upper one of two), 1 where there is none."""
+    flat = values.ravel()
+    if not math.isfinite(float(flat.sum())):
+        flat = flat[np.isfinite(flat)]
+    return float(np.partition(flat, flat.size // 2)[flat.size // 2]) if flat.size else 1.0
+
+
 def _inside(nodes: Floats, size: int) -> Floats:
     """Return the nodes within the target, and its first and last pixel."""
     inner = nodes[(nodes > 0) & (nodes < size - 1)]
-    return np.unique(np.concatenate([[0.0], inner, [size - 1.0]]))
+    ends = [0.0] if size == 1 else [0.0, size - 1.0]
+    return np.concatenate([ends[:1], inner, ends[1:]])
 
 
 def _slope(z: Floats, nodes: Floats, axis: int) -> Floats:
@@ -137,17 +170,26 @@ def _lerp(z: Floats, nodes: Floats, at: Floats, axis: int) -> Floats:
         return z
     step = nodes[1] - nodes[0]
     place = (at - nodes[0]) / step
-    low = np.clip(np.floor(place).astype(np.intp), 0, nodes.size - 2)
+    low = np.minimum(np.maximum(np.floor(place), 0), nodes.size - 2).astype(np.intp)
     part = place - low
     if axis == 0:
-        part = part[:, None]
-    first = z.take(low, axis=axis)
+        return _lerp_rows(z, low, part)
+    first = z[:, low]
     with np.errstate(invalid="ignore"):
-        difference = z.take(low + 1, axis=axis)
+        difference = z[:, low + 1]
         difference -= first
         difference *= part
         first += difference
     return first
+
+
+def _lerp_rows(z: Floats, low: NDArray[np.intp], part: Floats) -> Floats:
+    """Interpolate between rows: z[low] + part × (z[low + 1] - z[low])."""
+    out: Floats = np.empty((low.size, z.shape[1]))
+    with np.errstate(invalid="ignore"):
+        np.multiply((z[1:] - z[:-1])[low], part[:, None], out=out)
+        out += z[low]
+    return out
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,9 +271,15 @@ def grid_map(source: GeoBox, target: GeoBox) -> PixelMap:
     axes = Axes.of(target)
     transform = transformer(str(target.crs), str(source.crs))
     period = wrap_period(str(source.crs))
-    centre = _exact(source, axes, transform, (_middle(target.shape[0]), _middle(target.shape[1])), None)
+    centre = None
+    if period is not None:
+        centre = _exact(source, axes, transform, (_middle(target.shape[0]), _middle(target.shape[1])), None)
     a = target.affine
-    step = _step_for(source, str(target.crs), (a.a, a.b, a.d, a.e))
+    own = source.affine
+    step = _step_for(
+        (source.shape[0], source.shape[1]), (own.a, own.b, own.c, own.d, own.e, own.f), str(source.crs),
+        str(target.crs), (a.a, a.b, a.d, a.e),
+    )  # fmt: skip
     while True:
         rows, cols = (
             _nodes(first, size, step)
@@ -239,23 +287,50 @@ def grid_map(source: GeoBox, target: GeoBox) -> PixelMap:
         )
         u, v = _exact(source, axes, transform, (rows, cols), (period, centre))
         found = PixelMap((target.shape[0], target.shape[1]), rows, cols, u, v, step, 0.0)
-        near = _near(found, (source.shape[0], source.shape[1]), period)
-        error = _error_of_double(found, near) / 4 if step > 1 else 0.0
+        error = _error_between(found, source, period) if step > 1 else 0.0
         if error <= MAX_ERROR_PX:
             return replace(found, error_px=error)
         step //= 2
 
 
+def _error_between(found: PixelMap, source: GeoBox, period: float | None) -> float:
+    """Return the error of interpolating between the nodes, where the source is: a quarter of twice the step's."""
+    quick = max(_bend(found.u), _bend(found.v)) / 4
+    if quick <= MAX_ERROR_PX:  # also where nothing of the source is near, which only refines less
+        return quick
+    near = _near(found, (source.shape[0], source.shape[1]), period)
+    return _error_of_double(found, near) / 4
+
+
+def _bend(z: Floats) -> float:
+    """Return how far the nodes are from straight lines and planes between every second of them."""
+    even = z[::2, ::2]
+    along, down = (even[:, :-1] + even[:, 1:]) / 2, (even[:-1] + even[1:]) / 2
+    with np.errstate(invalid="ignore"):
+        worst = max(
+            float(np.abs(along - z[::2, 1::2]).max()),
+            float(np.abs(down - z[1::2, ::2]).max()),
+            float(np.abs((along[:-1] + along[1:]) / 2 - z[1::2, 1::2]).max()),
+        )
+    return worst if math.isfinite(worst) else math.inf
+
+
 @lru_cache(maxsize=1024)
-def _step_for(source: GeoBox, target_crs: str, linear: tuple[float, float, float, float]) -> int:
+def _step_for(
+    shape: tuple[int, int],
+    affine: tuple[float, float, float, float, float, float],
+    source_crs: str,
+    target_crs: str,
+    linear: tuple[float, float, float, float],
+) -> int:
     """Return the distance of nodes that is fine enough all over a source, whatever part of it is read.
 
     It depends on the two grids and not on the window, so that a part is read with the places of the whole.
     The error of a straight line is half the second difference over the halves of its span.
     """
-    places = _sample(source, transformer(str(source.crs), target_crs))
-    back, period = transformer(target_crs, str(source.crs)), wrap_period(str(source.crs))
-    lines, half, (a, b, d, e) = ~source.affine, float(LARGEST_STEP_PX), linear
+    places = _sample(shape, Affine(*affine), transformer(source_crs, target_crs))
+    back, period = transformer(target_crs, source_crs), wrap_period(source_crs)
+    lines, half, (a, b, d, e) = ~Affine(*affine), float(LARGEST_STEP_PX), linear
     middle = back.transform(*places, errcheck=False)
     total = np.zeros(places[0].size)
     with np.errstate(invalid="ignore"):
@@ -274,10 +349,9 @@ def _step_for(source: GeoBox, target_crs: str, linear: tuple[float, float, float
     return step
 
 
-def _sample(source: GeoBox, forward: pyproj.Transformer) -> tuple[Floats, Floats]:
+def _sample(shape: tuple[int, int], a: Affine, forward: pyproj.Transformer) -> tuple[Floats, Floats]:
     """Return 7 × 7 places all over a source, in the other CRS."""
-    height, width = source.shape
-    a = source.affine
+    height, width = shape
     cols, rows = np.meshgrid(np.linspace(0.5, width - 0.5, 7), np.linspace(0.5, height - 0.5, 7))
     x, y = a.a * cols + a.b * rows + a.c, a.d * cols + a.e * rows + a.f
     x, y = forward.transform(x.ravel(), y.ravel(), errcheck=False)
@@ -335,18 +409,20 @@ def _exact(
     axes: Axes,
     transform: pyproj.Transformer,
     nodes: tuple[Floats, Floats],
-    wrap: tuple[float | None, tuple[Floats, Floats]] | None,
+    wrap: tuple[float | None, tuple[Floats, Floats] | None] | None,
 ) -> tuple[Floats, Floats]:
     """Transform the nodes exactly; without ``wrap`` return world places, else source pixels."""
-    x, y = np.broadcast_arrays(*axes.at(*nodes))
-    x, y = transform.transform(x, y, errcheck=False)
-    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    bad = ~(np.isfinite(x) & np.isfinite(y))
-    if bad.any():
-        x, y = np.where(bad, np.nan, x), np.where(bad, np.nan, y)
+    place = axes.at(*nodes)
+    shape = (nodes[0].size, nodes[1].size)
+    x, y = (np.array(np.broadcast_to(z, shape), order="C") for z in place)
+    transform.transform(x, y, errcheck=False, inplace=True)
+    # A sum is finite only when all of it is (or so large that no grid has it).
+    if not (math.isfinite(float(x.sum())) and math.isfinite(float(y.sum()))):
+        bad = ~(np.isfinite(x) & np.isfinite(y))
+        x[bad], y[bad] = np.nan, np.nan
     if wrap is None:
         return x, y
-    period, (centre, _) = wrap
-    if period is not None and np.isfinite(centre).all():
-        x = x - period * np.round((x - float(centre[0, 0])) / period)
+    period, centre = wrap
+    if period is not None and centre is not None and np.isfinite(centre[0]).all():
+        x = x - period * np.round((x - float(centre[0][0, 0])) / period)
     return _to_pixels(source, x, y)

@@ -43,12 +43,14 @@ class Part:
     """One window of the source and the map of the target's pixels onto it.
 
     There is more than one where a layer goes round the earth. ``slices`` is set where pixels are copied as
-    they are: (target rows, target columns, step of rows, step of columns).
+    they are: (target rows, target columns, step of rows, step of columns); without ``pixels``, the window is what
+    is copied. ``inside`` tells that every target pixel has its centre in the source.
     """
 
     window: SourceWindow
-    pixels: PixelMap
+    pixels: PixelMap | None
     slices: tuple[slice, slice, int, int] | None = None
+    inside: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,10 +141,13 @@ def plan_read(source: Source, geobox: GeoBox, resampling: Resampling = "auto") -
     """
     _check(source, geobox, resampling)
     if same_crs(str(source.geobox.crs), str(geobox.crs)):
+        copied = _copied(source, geobox, resampling)
+        if copied is not None:
+            return copied
         pixels = affine_map(source.geobox, geobox)
     else:
         pixels = grid_map(source.geobox, geobox)
-    scale = _scale(pixels)
+    scale = pixels.typical_scale()
     kernel = _kernel(source, resampling, scale)
     overview, zoom = _overview(source, kernel, scale)
     if overview is not None:
@@ -176,12 +181,44 @@ def _check(source: Source, geobox: GeoBox, resampling: str) -> None:
         raise BadInput(message("the target grid has no pixels", got=f"{geobox.shape[0]} × {geobox.shape[1]}"))
 
 
-def _scale(pixels: PixelMap) -> tuple[float, float]:
-    found = []
-    for scale in pixels.scales():
-        finite = scale[np.isfinite(scale)]
-        found.append(float(np.median(finite)) if finite.size else 1.0)
-    return found[0], found[1]
+def _copied(source: Source, geobox: GeoBox, resampling: Resampling) -> ReadPlan | None:
+    """Return the plan of a target whose pixels are source pixels, found without a map; None for any other."""
+    if wrap_period(str(source.geobox.crs)) is not None:
+        return None
+    own, asked = source.geobox.affine, geobox.affine
+    if own.b or own.d or asked.b or asked.d:
+        return None
+    height, width = geobox.shape
+    col = _first((asked.c - own.c) / own.a, (asked.c + asked.a * width - own.c) / own.a, width)
+    row = _first((asked.f - own.f) / own.e, (asked.f + asked.e * height - own.f) / own.e, height)
+    if col is None or row is None:
+        return None
+    rows = slice(max(0, -row), min(height, source.geobox.shape[0] - row))
+    cols = slice(max(0, -col), min(width, source.geobox.shape[1] - col))
+    parts: tuple[Part, ...] = ()
+    if rows.stop > rows.start and cols.stop > cols.start:
+        window = SourceWindow(
+            col + cols.start, row + rows.start, cols.stop - cols.start, rows.stop - rows.start
+        )
+        whole = (window.height, window.width) == (height, width)
+        parts = (Part(window, None, (rows, cols, 1, 1), whole),)
+    return ReadPlan(
+        source=source,
+        geobox=geobox,
+        kind="slice" if parts else "empty",
+        kernel=_kernel(source, resampling, (1.0, 1.0)),
+        parts=parts,
+        overview=None,
+        scale_xy=(1.0, 1.0),
+        grid_step_px=0,
+        max_coordinate_error_px=0.0,
+    )
+
+
+def _first(start: float, stop: float, count: int) -> int | None:
+    """Return the source pixel that the first of ``count`` target pixels is; None when they are not the same."""
+    first = round(start)
+    return first if abs(start - first) < ALIGNED_PX and abs(stop - first - count) < ALIGNED_PX else None
 
 
 def _kernel(source: Source, resampling: Resampling, scale: tuple[float, float]) -> Kernel:
@@ -238,17 +275,18 @@ def _parts(
     for turn in turns:
         move = turn * (period or 0.0)
         moved = pixels.moved(inverse.a * move * zoom[0], inverse.d * move * zoom[1]) if turn else pixels
-        window = _window(moved, kernel, shape)
-        if window is not None:
-            found.append(Part(window, moved, _slices(moved, shape)))
+        extent = moved.extent()
+        window = None if extent is None else _window(moved, extent, kernel, shape)
+        if window is not None and extent is not None:
+            inside = moved.finite and min(extent[:2]) >= 0 and _below(extent[2:], shape)
+            found.append(Part(window, moved, _slices(moved, shape), inside))
     return tuple(found)
 
 
-def _window(pixels: PixelMap, kernel: Kernel, shape: tuple[int, int]) -> SourceWindow | None:
+def _window(
+    pixels: PixelMap, extent: tuple[float, float, float, float], kernel: Kernel, shape: tuple[int, int]
+) -> SourceWindow | None:
     """Return the source pixels that the target needs; None when it needs none."""
-    extent = pixels.extent()
-    if extent is None:
-        return None
     margin = [float(_MARGIN.get(kernel, 0))] * 2
     if kernel in ("average", "mode"):
         margin = [float(s[np.isfinite(s)].max(initial=1.0)) / 2 + 1 for s in pixels.scales()]
@@ -266,6 +304,10 @@ def _window(pixels: PixelMap, kernel: Kernel, shape: tuple[int, int]) -> SourceW
     if right <= col or bottom <= row:
         return None
     return SourceWindow(col, row, right - col, bottom - row)
+
+
+def _below(place: tuple[float, ...], shape: tuple[int, int]) -> bool:
+    return place[0] < shape[1] - 1e-5 and place[1] < shape[0] - 1e-5
 
 
 def _slices(pixels: PixelMap, shape: tuple[int, int]) -> tuple[slice, slice, int, int] | None:

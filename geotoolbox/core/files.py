@@ -101,12 +101,20 @@ def sha256_of(path: Path, chunk_bytes: int = 1 << 20) -> str:
 
 
 @contextmanager
-def atomic_path(path: Path, verify: Callable[[Path], None] | None = None) -> Iterator[Path]:
+def atomic_path(
+    path: Path, verify: Callable[[Path], None] | None = None, *, tag: str = "", sweep: bool = True
+) -> Iterator[Path]:
     """Give a path beside ``path`` to write to, and rename it at the end.
 
     The temporary name ends in ``.part`` plus the final suffix (so that drivers know the format). When the
     body or ``verify`` raises, the temporary file goes and ``path`` is what it was before. What a killed run
     left beside ``path`` is swept up.
+
+    Args:
+        path: The file to make.
+        verify: Looks at the finished temporary file, and may raise.
+        tag: A word in the temporary name, for folders that several machines write to.
+        sweep: Whether to look for what killed runs left (a listing of the folder, for each file).
 
     Raises:
         NoSpace: When the disk is full.
@@ -120,8 +128,9 @@ def atomic_path(path: Path, verify: Callable[[Path], None] | None = None) -> Ite
         'whole'
     """
     path = Path(path)
-    part = path.with_name(f"{path.stem}.{os.getpid()}.part{path.suffix}")
-    _sweep(path)
+    part = path.with_name(f"{path.stem}.{tag and tag + '.'}{os.getpid()}.part{path.suffix}")
+    if sweep:
+        _sweep(path)
     try:
         yield part
         if verify is not None:

@@ -21,7 +21,7 @@ from geotoolbox.core.opening import open_raster
 from geotoolbox.core.sniffing import local_path
 from geotoolbox.errors import BadInput, CannotAlign, CannotRead, explain
 
-__all__ = ["RasterHeader", "describe", "horizontal_crs", "is_on_earth"]
+__all__ = ["RasterHeader", "describe", "header_of", "horizontal_crs", "is_on_earth"]
 
 
 MAX_PROBE_PX = 4096 * 4096
@@ -160,15 +160,23 @@ def describe(
     """
     name = str(path)
     with open_raster(name, allow_vrt=allow_vrt, allow_remote=allow_remote) as dataset:
-        header = _read(name, dataset)
-    masked = any("per_dataset" in f and "alpha" not in f for f in header.mask_flags)
-    if header.overviews and masked:
-        header = _with_masked_overviews(header, allow_vrt, allow_remote)
+        header = header_of(name, dataset, allow_vrt=allow_vrt, allow_remote=allow_remote)
     missing = [b for b in bands or () if not 1 <= b <= header.count]
     if missing:
         raise BadInput(
             explain("no such band", where=name, got=f"bands {missing}", expected=f"1 to {header.count}")
         )
+    return header
+
+
+def header_of(
+    name: str, dataset: rasterio.DatasetReader, *, allow_vrt: bool = False, allow_remote: bool = False
+) -> RasterHeader:
+    """Return the facts of a raster that is open; arguments and errors as :func:`describe`."""
+    header = _read(name, dataset)
+    masked = any("per_dataset" in f and "alpha" not in f for f in header.mask_flags)
+    if header.overviews and masked:
+        header = _with_masked_overviews(header, allow_vrt, allow_remote)
     return header
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import rasterio
 from rasterio.errors import RasterioError
 
+from geotoolbox.core.plain import PlainBlocks
 from geotoolbox.core.sniffing import check_source, local_path
 from geotoolbox.errors import CannotRead, TooLarge, explain
 
@@ -137,9 +138,24 @@ def _cause(error: BaseException | None, path: str) -> str:
 
 
 @dataclass(slots=True)
-class _Handle:
+class OpenRaster:
+    """An open raster of a :class:`HandleCache`.
+
+    Attributes:
+        dataset: The GDAL dataset.
+        plain: Its blocks, where they are plain bytes in a local file; else None.
+        users: How many reads are using it now.
+    """
+
     dataset: rasterio.DatasetReader
+    plain: PlainBlocks | None = None
     users: int = 0
+
+    def close(self) -> None:
+        """Close both."""
+        if self.plain is not None:
+            self.plain.close()
+        self.dataset.close()
 
 
 @dataclass(slots=True)
@@ -147,7 +163,7 @@ class _Shelf:
     """The handles of one thread of one process."""
 
     pid: int
-    handles: OrderedDict[tuple[object, ...], _Handle] = field(default_factory=OrderedDict)
+    handles: OrderedDict[tuple[object, ...], OpenRaster] = field(default_factory=OrderedDict)
 
 
 class HandleCache:
@@ -182,6 +198,20 @@ class HandleCache:
         Raises:
             UnsafeInput, CannotRead: As :func:`open_raster`.
         """
+        options = {"allow_vrt": allow_vrt, "allow_remote": allow_remote}
+        with self.hold(path, overview_level=overview_level, **options) as handle:
+            yield handle.dataset
+
+    @contextmanager
+    def hold(
+        self,
+        path: str,
+        *,
+        allow_vrt: bool = False,
+        allow_remote: bool = False,
+        overview_level: int | None = None,
+    ) -> Iterator[OpenRaster]:
+        """As :meth:`get`, with the blocks that can be read without GDAL."""
         shelf = self._shelf()
         key = (path, overview_level, allow_vrt, allow_remote, *_version(path))
         handle = shelf.handles.get(key)
@@ -189,12 +219,15 @@ class HandleCache:
             dataset = open_raster(
                 path, allow_vrt=allow_vrt, allow_remote=allow_remote, overview_level=overview_level
             )
-            handle = shelf.handles[key] = _Handle(dataset)
+            plain = (
+                PlainBlocks.of(dataset, path) if overview_level is None and path == local_path(path) else None
+            )
+            handle = shelf.handles[key] = OpenRaster(dataset, plain)
             self._forget_old_versions(shelf, key)
         shelf.handles.move_to_end(key)
         handle.users += 1
         try:
-            yield handle.dataset
+            yield handle
         finally:
             handle.users -= 1
             self._trim(shelf)
@@ -203,7 +236,7 @@ class HandleCache:
         """Close the handles of this thread that nobody is using."""
         shelf = self._shelf()
         for key in [k for k, h in shelf.handles.items() if h.users == 0]:
-            shelf.handles.pop(key).dataset.close()
+            shelf.handles.pop(key).close()
 
     def _shelf(self) -> _Shelf:
         shelf: _Shelf | None = getattr(self._local, "shelf", None)
@@ -219,13 +252,13 @@ class HandleCache:
             return
         idle = [k for k, h in shelf.handles.items() if h.users == 0]
         for key in idle[: len(shelf.handles) - self.size]:
-            shelf.handles.pop(key).dataset.close()
+            shelf.handles.pop(key).close()
 
     @staticmethod
     def _forget_old_versions(shelf: _Shelf, key: tuple[object, ...]) -> None:
         old = [k for k, h in shelf.handles.items() if k[:4] == key[:4] and k != key and h.users == 0]
         for one in old:
-            shelf.handles.pop(one).dataset.close()
+            shelf.handles.pop(one).close()
 
 
 def _version(path: str) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from geotoolbox.datasets.clipped import ClippedDataset
 from geotoolbox.datasets.masks import region_in, region_mask
 from geotoolbox.datasets.raster import RasterDataset
 from geotoolbox.datasets.regions import read_region
+from geotoolbox.datasets.reprojected import ReprojectedDataset
 from geotoolbox.datasets.vector import VectorDataset
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "GeoDataset",
     "IntersectionDataset",
     "RasterDataset",
+    "ReprojectedDataset",
     "UnionDataset",
     "VectorDataset",
     "read_region",

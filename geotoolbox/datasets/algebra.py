@@ -12,6 +12,7 @@ from shapely.geometry.base import BaseGeometry
 from geotoolbox.core.classes import IGNORE_INDEX, ClassTable
 from geotoolbox.core.query import ALWAYS, Band, Query, Reading, Scene, TimeInterval
 from geotoolbox.datasets.base import GeoDataset, Kind, Transform
+from geotoolbox.datasets.batches import Slot
 from geotoolbox.datasets.clipped import box_text
 from geotoolbox.errors import BadInput, BadLabels, BandMismatch, NoOverlap, explain
 from geotoolbox.indexing.geometry import LONLAT, transform_geometry
@@ -91,19 +92,26 @@ class IntersectionDataset(GeoDataset):
 
     def read(self, query: Query) -> Reading:
         """Read both onto the query's grid; ``valid`` is about the image."""
-        queries = self._queries(query)
-        return _joined(self.first.read(queries[0]), self.second.read(queries[1]))
+        return self.read_into(query, Slot())
+
+    def read_into(self, query: Query, slot: Slot) -> Reading:
+        """As :meth:`read`; each operand writes its part of the slot."""
+        queries, split = self._queries(query), len(self.first.bands)
+        first = self.first.read_into(queries[0], slot.bands(0, split))
+        second = self.second.read_into(queries[1], slot.bands(split, split + len(self.second.bands)))
+        return _joined(first, second, slot)
 
     def _queries(self, query: Query) -> tuple[Query, Query]:
         free = replace(query, time=ALWAYS) if self.spatial_only else query
         return (query, free) if self._grid_is_first else (free, query)
 
 
-def _joined(first: Reading, second: Reading) -> Reading:
+def _joined(first: Reading, second: Reading, slot: Slot) -> Reading:
     mask = first.mask if first.mask is not None else second.mask
     if first.image is None or second.image is None:
         pictured = first if first.image is not None else second
-        return replace(pictured, mask=mask)
+        inside = slot.image is not None and _is_all_of(pictured.image, slot.image)
+        return replace(pictured, image=slot.image if inside else pictured.image, mask=mask)
     series = first if first.image.ndim == 4 else second
     steps = series.image.shape[0] if series.image is not None and series.image.ndim == 4 else None
     images = [_in_time(r.image, steps) for r in (first, second) if r.image is not None]
@@ -115,10 +123,25 @@ def _joined(first: Reading, second: Reading) -> Reading:
                 fix="use time_series=False for one of them",
             )
         )
-    image = np.concatenate(images, axis=-3)
     valid = first.valid & second.valid
-    image = np.where(valid[..., None, :, :], image, np.float32(0))
+    if images[0].ndim == 3 and slot.image is not None:
+        image = slot.image
+        split = len(images[0])
+        for part, found in ((image[:split], images[0]), (image[split:], images[1])):
+            if not _is_all_of(found, part):
+                part[...] = found
+    else:
+        image = np.concatenate(images, axis=-3)
+    if not valid.all():
+        np.copyto(image, np.float32(0), where=~valid[..., None, :, :])
     return Reading(first.geobox, image, mask, valid, series.dates, {**first.extra, **second.extra})
+
+
+def _is_all_of(image: NDArray[np.float32] | None, memory: NDArray[np.float32]) -> bool:
+    """Tell whether an image fills a piece of memory."""
+    if image is None or image.shape != memory.shape:
+        return False
+    return image.ctypes.data == memory.ctypes.data and image.strides == memory.strides
 
 
 def _in_time(image: NDArray[np.float32], steps: int | None) -> NDArray[np.float32]:

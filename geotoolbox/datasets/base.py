@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from shapely.geometry.base import BaseGeometry
 
 from geotoolbox.core.classes import ClassTable
 from geotoolbox.core.query import ALWAYS, Band, Query, Reading, Region, Scene, TimeInterval
+from geotoolbox.datasets.batches import Slot, read_batch
 from geotoolbox.datasets.queries import query_from_slices
 from geotoolbox.datasets.samples import Sample, sample_from
 from geotoolbox.errors import BadInput, explain
@@ -18,6 +19,7 @@ from geotoolbox.indexing.geometry import LONLAT, crs_text, transform_geometry
 if TYPE_CHECKING:
     from geotoolbox.datasets.algebra import IntersectionDataset, UnionDataset
     from geotoolbox.datasets.clipped import ClippedDataset
+    from geotoolbox.datasets.reprojected import ReprojectedDataset
 
 __all__ = ["GeoDataset", "Kind", "Transform"]
 
@@ -66,6 +68,18 @@ class GeoDataset(ABC):
             CannotRead: When a file cannot be read; the message names it.
         """
 
+    def read_into(self, query: Query, slot: Slot) -> Reading:
+        """As :meth:`read`, into memory that is there as far as the dataset can; batches are read so.
+
+        Args:
+            query: The grid and the time interval.
+            slot: Where image and mask may be written.
+
+        Returns:
+            A reading whose arrays are those of the slot where they were used.
+        """
+        return self.read(query)
+
     @abstractmethod
     def scenes(self) -> tuple[Scene, ...]:
         """Return the native grids, each with the polygon of its valid data."""
@@ -109,6 +123,17 @@ class GeoDataset(ABC):
             region = Region(region, self.crs)
         return ClippedDataset(self, region)
 
+    def to_crs(self, crs: str, resolution: float | None = None) -> ReprojectedDataset:
+        """Return a view whose scenes lie on grids of another CRS.
+
+        Args:
+            crs: The CRS, such as ``EPSG:3857``.
+            resolution: Pixel size in its units; by default about that of the first scene.
+        """
+        from geotoolbox.datasets.reprojected import ReprojectedDataset
+
+        return ReprojectedDataset(self, crs, resolution)
+
     def __and__(self, other: GeoDataset) -> IntersectionDataset:
         """Return both layers together where both have data."""
         from geotoolbox.datasets.algebra import IntersectionDataset
@@ -121,6 +146,11 @@ class GeoDataset(ABC):
 
         return UnionDataset(self, other)
 
+    def _repr_html_(self) -> str:
+        from geotoolbox.core.reprs import dataset_html
+
+        return dataset_html(self)
+
     def __len__(self) -> int:
         return len(self.scenes())
 
@@ -132,6 +162,10 @@ class GeoDataset(ABC):
         query = query_from_slices(key, self._first_scene)
         sample = sample_from(self.read(query))
         return sample if self.transforms is None else self.transforms(sample)
+
+    def __getitems__(self, keys: Sequence[Any]) -> list[Sample]:
+        """Read several samples; a ``DataLoader`` asks so. They share one block of memory, filled by threads."""
+        return read_batch(self, [query_from_slices(k, self._first_scene) for k in keys])
 
     def _first_scene(self) -> Scene:
         scenes = self.scenes()

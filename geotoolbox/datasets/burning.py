@@ -9,16 +9,17 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from pyproj import Transformer
 from rasterio.features import rasterize
 from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 
+from geotoolbox.alignment.systems import transformer
+from geotoolbox.datasets.scanline import fill_polygons
 from geotoolbox.indexing.geometry import (
     apply_affine,
     crs_text,
     geobox_polygon,
-    lonlat_polygon,
+    lonlat_outline,
     same_crs,
     transform_geometry,
 )
@@ -38,7 +39,7 @@ def window_boxes(geobox: GeoBox, crs: str) -> list[BaseGeometry]:
     if same_crs(crs, geobox.crs):
         outline: BaseGeometry = geobox_polygon(geobox)
     elif same_crs(crs, "EPSG:4326"):
-        outline = lonlat_polygon(geobox)
+        outline = lonlat_outline(geobox)
     else:
         outline = transform_geometry(geobox_polygon(geobox, _STEPS), geobox.crs, crs)
     boxes = []
@@ -72,8 +73,8 @@ def in_pixels(
     # Densified before it is cut, by a length that hardly depends on the window: so neighbours agree.
     pixel_size = max(east - west, north - south) / max(geobox.shape)
     dense = shapely.segmentize(geometries, 2.0 ** math.floor(math.log2(_EDGE_PX * pixel_size)))
-    near = shapely.intersection(dense, window)
-    convert = Transformer.from_crs(crs, str(geobox.crs), always_xy=True).transform
+    near = _cut(dense, window)
+    convert = transformer(crs, str(geobox.crs)).transform
     middle = (geobox.affine * (geobox.shape[1] / 2, geobox.shape[0] / 2))[0] if _geographic(geobox) else None
 
     def moved(xy: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -83,6 +84,17 @@ def in_pixels(
         return pixel(np.column_stack([x, y]))
 
     return np.asarray(shapely.transform(near, moved), dtype=object)
+
+
+def _cut(shapes: NDArray[np.object_], window: BaseGeometry) -> NDArray[np.object_]:
+    """Cut shapes to a box; those that lie in it are left alone."""
+    west, south, east, north = window.bounds
+    box_of = shapely.bounds(shapes)
+    with np.errstate(invalid="ignore"):
+        inside = (box_of[:, :2] >= (west, south)).all(axis=1) & (box_of[:, 2:] <= (east, north)).all(axis=1)
+    out = shapes.copy()
+    out[~inside] = shapely.intersection(shapes[~inside], window)
+    return out
 
 
 def _geographic(geobox: GeoBox) -> bool:
@@ -106,15 +118,36 @@ def burn(
         >>> burn(square, np.array([7]), (2, 3), fill=-100, all_touched=False).tolist()
         [[7, 7, -100], [-100, -100, -100]]
     """
-    good = ~(shapely.is_empty(shapes) | shapely.is_missing(shapes))
-    pairs = [
-        (g, int(v))
-        for g, v in zip(shapes[good], values[good], strict=True)
-        if np.isfinite(shapely.get_coordinates(g)).all()
-    ]
-    if not pairs:
-        return np.full(shape, fill, dtype=np.int64)
+    good = ~(shapely.is_empty(shapes) | shapely.is_missing(shapes)) & _finite(shapes)
+    shapes, values = shapes[good], values[good]
+    if not all_touched and bool((shapely.get_dimensions(shapes) == 2).all()):
+        filled = np.full(shape, fill, dtype=np.int64)
+        if len(shapes):
+            fill_polygons(_polygons_only(shapes), values, filled)
+        return filled
+    pairs = [(g, int(v)) for g, v in zip(shapes, values, strict=True)]
     out: NDArray[np.int32] = rasterize(
         pairs, out_shape=shape, fill=fill, transform=Affine.identity(), all_touched=all_touched, dtype="int32"
     )
     return out.astype(np.int64)
+
+
+def _finite(shapes: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """Tell which shapes have a place for all their points."""
+    points, owner = shapely.get_coordinates(shapes, return_index=True)
+    good = np.ones(len(shapes), dtype=bool)
+    good[owner[~np.isfinite(points).all(axis=1)]] = False
+    return good
+
+
+def _polygons_only(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Leave out the lines and points of collections, which have no pixel centre inside."""
+    mixed = shapely.get_type_id(shapes) == shapely.GeometryType.GEOMETRYCOLLECTION
+    if not mixed.any():
+        return shapes
+    out = shapes.copy()
+    for number in np.flatnonzero(mixed):
+        parts = shapely.get_parts(shapes[number])
+        polygons = [q for p in parts for q in shapely.get_parts(p) if q.geom_type == "Polygon"]
+        out[number] = shapely.multipolygons(polygons)
+    return out

@@ -11,6 +11,7 @@ from shapely.geometry.base import BaseGeometry
 from geotoolbox.core.classes import IGNORE_INDEX, ClassTable
 from geotoolbox.core.query import Band, Query, Reading, Region, Scene, TimeInterval
 from geotoolbox.datasets.base import GeoDataset, Kind
+from geotoolbox.datasets.batches import Slot
 from geotoolbox.datasets.masks import region_in, region_mask
 from geotoolbox.errors import BadInput, NoOverlap, explain
 from geotoolbox.indexing.geometry import LONLAT, transform_geometry
@@ -83,8 +84,12 @@ class ClippedDataset(GeoDataset):
 
     def read(self, query: Query) -> Reading:
         """Read, then make everything outside the region invalid."""
+        return self.read_into(query, Slot())
+
+    def read_into(self, query: Query, slot: Slot) -> Reading:
+        """As :meth:`read`, into the slot where the dataset can."""
         inside = region_mask(self.region, query.geobox)
-        reading = self.dataset.read(query)
+        reading = self.dataset.read_into(query, slot)
         if inside.all():
             return reading
         image = None if reading.image is None else np.where(inside, reading.image, np.float32(0))

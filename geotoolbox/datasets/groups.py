@@ -10,7 +10,6 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from geotoolbox.core.query import TimeInterval
 from geotoolbox.errors import BadInput, MixedSources, explain
@@ -161,7 +160,7 @@ def _names_of_files(records: Sequence[FileRecord]) -> tuple[list[str], bool]:
     told = [r.header.descriptions[_numbers(r)[0] - 1] for r in records]
     if all(told) and len(set(told)) == len(told):
         return [str(t) for t in told], True
-    stems = [Path(r.path).stem for r in records]
+    stems = [os.path.splitext(os.path.basename(r.path))[0] for r in records]
     tokens = [re.split(r"[_\-. ]+", s) for s in stems]
     shared = 0
     while all(len(t) > shared + 1 and t[shared] == tokens[0][shared] for t in tokens):
@@ -194,7 +193,7 @@ def _alone(record: FileRecord) -> FileGroup:
             for c, n in zip(colours, numbers, strict=True)
         ]
     elif len(numbers) == 1:
-        names, named = [Path(record.path).stem], False
+        names, named = [os.path.splitext(os.path.basename(record.path))[0]], False
     else:
         names, named = [f"band_{n}" for n in numbers], False
     channels = tuple(Channel(record, n, name) for n, name in zip(numbers, names, strict=True))

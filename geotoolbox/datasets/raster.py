@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
-from geotoolbox.alignment import Resampling, plan_read, read_onto
+from geotoolbox.alignment import ReadPlan, Resampling, execute_into, plan_read
 from geotoolbox.alignment import explain as explain_plan
 from geotoolbox.core.classes import IGNORE_INDEX, ClassTable
 from geotoolbox.core.events import SILENT, Reporter
 from geotoolbox.core.opening import check_read_size
 from geotoolbox.core.query import Band, Query, Reading, Scene, TimeInterval
 from geotoolbox.datasets.base import GeoDataset, Kind, Transform
+from geotoolbox.datasets.batches import Slot
 from geotoolbox.datasets.dates import Dates, times_of
 from geotoolbox.datasets.groups import FileGroup, group_files, match_names
 from geotoolbox.datasets.labels import ClassesLike, check_whole, find_classes, looks_like_labels
@@ -34,6 +35,7 @@ from geotoolbox.indexing.geometry import same_crs
 __all__ = ["RasterDataset"]
 
 _logger = logging.getLogger(__name__)
+_FEW_UNITS = 32  # so many are looked at one by one before the index is asked
 
 
 class RasterDataset(GeoDataset):
@@ -163,6 +165,20 @@ class RasterDataset(GeoDataset):
         """The index of the images or tiles (one record for each group of files)."""
         return self._index
 
+    @property
+    def resampling(self) -> Resampling:
+        """How values between source pixels are found."""
+        return self._resampling
+
+    @property
+    def scaled(self) -> bool:
+        """Whether each file's scale and offset are applied."""
+        return self._scaled
+
+    def units_for(self, query: Query) -> tuple[Unit, ...]:
+        """Return the images or tiles that a query reads from, the first to be preferred."""
+        return tuple(self._units_for(query))
+
     def source_files(self) -> tuple[str, ...]:
         """Return the paths of all files."""
         return tuple(dict.fromkeys(p for u in self._units for p in u.paths))
@@ -191,14 +207,18 @@ class RasterDataset(GeoDataset):
         Of several files at a place, those on the query's own grid come first, then those in its CRS, then
         the order of the files; the first that has all bands at a pixel wins.
         """
+        return self.read_into(query, Slot())
+
+    def read_into(self, query: Query, slot: Slot) -> Reading:
+        """As :meth:`read`; image (of one date) and mask are written into the slot where it has room."""
         wanted = (max(len(self._bands), 1), *query.geobox.shape)
         check_read_size(wanted, "float32", where=self._units[0].paths[0])
-        units = self._units_for(query)
         if self._kind == "labels":
-            return self._read_labels(units, query)
+            return self._read_labels(self._in_turn(query), query, slot.mask)
         if not self.time_series:
-            image, valid = self._mosaic(units, query.geobox)
+            image, valid = self._mosaic(self._in_turn(query), query.geobox, slot.image)
             return Reading(query.geobox, image, None, valid)
+        units = self._units_for(query)
         frames: dict[TimeInterval, list[Unit]] = {}
         for unit in units:
             frames.setdefault(unit.time, []).append(unit)
@@ -216,53 +236,108 @@ class RasterDataset(GeoDataset):
             only = self._units[0]
             return [only] if only.time.overlaps(query.time) else []
         found = [self._units[i] for i in self._index.find(query.geobox, query.time)]
-        return sorted(found, key=lambda u: _distance(u.geobox, query.geobox))
+        return found if len(found) < 2 else sorted(found, key=lambda u: _distance(u.geobox, query.geobox))
 
-    def _mosaic(self, units: Sequence[Unit], geobox: GeoBox) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        shape = tuple(geobox.shape)
-        image = np.zeros((len(self._bands), *shape), dtype=np.float32)
-        valid = np.zeros(shape, dtype=bool)
-        for number, unit in enumerate(units):
-            values, here = self._read_unit(unit, geobox)
-            if number == 0:
-                image, valid = np.where(here, values, np.float32(0)), here
+    def _in_turn(self, query: Query) -> Iterator[Unit]:
+        """Yield the units to read, in order of preference; the index is asked only when the first is not enough."""
+        first = None
+        if 1 < len(self._units) <= _FEW_UNITS:
+            first = next((u for u in self._units if _holds(u, query)), None)
+        if first is not None:
+            yield first
+        yield from (u for u in self._units_for(query) if u is not first)
+
+    def _mosaic(
+        self, units: Iterable[Unit], geobox: GeoBox, out: NDArray[np.float32] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        shape = (int(geobox.shape[0]), int(geobox.shape[1]))
+        image = np.empty((len(self._bands), *shape), dtype=np.float32) if out is None else out
+        valid: NDArray[np.bool_] | None = None
+        for unit in units:
+            plans = [plan_read(source, geobox, self._resampling) for source, _ in unit.sources]
+            if any(p.kind == "empty" for p in plans):
+                continue  # a pixel counts only where all bands have data
+            if valid is None:
+                here = self._read_unit(unit, plans, image)
+                if here is None:
+                    return image, np.ones(shape, dtype=bool)
+                np.copyto(image, np.float32(0), where=~here)
+                valid = here
             else:
-                new = here & ~valid
+                values = np.empty_like(image)
+                here = self._read_unit(unit, plans, values)
+                new = ~valid if here is None else here & ~valid
                 np.copyto(image, values, where=new)
-                valid = valid | here
+                valid = valid | new
             if valid.all():
                 break
+        if valid is None:
+            image[...] = 0
+            valid = np.zeros(shape, dtype=bool)
         return image, valid
 
-    def _read_unit(self, unit: Unit, geobox: GeoBox) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        images, valids = [], []
-        for source, record in unit.sources:
+    def _read_unit(
+        self, unit: Unit, plans: Sequence[ReadPlan], out: NDArray[np.float32]
+    ) -> NDArray[np.bool_] | None:
+        """Read all bands of a unit into ``out``; return (H, W) where all have data, None where that is everywhere."""
+        everywhere: NDArray[np.bool_] | None = None
+        first = 0
+        for (source, record), plan in zip(unit.sources, plans, strict=True):
             record.check_unchanged()
-            values, valid = read_onto(source, geobox, self._resampling)
+            part = out[first : first + len(source.bands)]
+            first += len(source.bands)
+            _, valid = execute_into(plan, part)
             if self._scaled:
                 scale, offset = (np.array(v)[:, None, None] for v in (source.scale, source.offset))
-                values = (values.astype(np.float64) * scale + offset).astype(np.float32)
-            images.append(values)
-            valids.append(valid)
-        image = images[0] if len(images) == 1 else np.concatenate(images)
-        everywhere: NDArray[np.bool_] = np.all([v.all(axis=0) for v in valids], axis=0)
-        return image, everywhere
+                part[...] = (part.astype(np.float64) * scale + offset).astype(np.float32)
+            if valid is not None:
+                here: NDArray[np.bool_] = valid[0] if len(valid) == 1 else np.asarray(valid.all(axis=0))
+                everywhere = here if everywhere is None else everywhere & here
+        return everywhere
 
-    def _read_labels(self, units: Sequence[Unit], query: Query) -> Reading:
+    def _read_labels(self, units: Iterable[Unit], query: Query, out: NDArray[np.int64] | None) -> Reading:
         assert self._classes is not None
-        mask = np.full(tuple(query.geobox.shape), IGNORE_INDEX, dtype=np.int64)
+        shape = (int(query.geobox.shape[0]), int(query.geobox.shape[1]))
+        mask: NDArray[np.int64] | None = None
         for unit in units:
-            source, record = unit.sources[0]
-            record.check_unchanged()
-            values, valid = read_onto(source, query.geobox, self._resampling, keep_dtype=True)
-            check_whole(values[0][valid[0]], source.path)
-            index = self._classes.to_index(np.where(valid[0], values[0], 0))
-            self._tell_strangers(values[0][valid[0] & (index == IGNORE_INDEX)], source.path)
-            new = valid[0] & (mask == IGNORE_INDEX)
-            np.copyto(mask, index, where=new)
-            if (mask != IGNORE_INDEX).all():
-                break
-        return Reading(query.geobox, None, mask, mask != IGNORE_INDEX)
+            index = self._read_classes(unit, query.geobox)
+            if index is None:
+                continue
+            if mask is None:
+                mask = index
+            else:
+                np.copyto(mask, index, where=mask == IGNORE_INDEX)
+            if mask.min() >= 0:
+                if out is not None:
+                    out[...] = mask
+                return Reading(query.geobox, None, mask if out is None else out, np.ones(shape, dtype=bool))
+        if mask is None:
+            mask = np.full(shape, IGNORE_INDEX, dtype=np.int64)
+        if out is not None:
+            out[...] = mask
+        return Reading(query.geobox, None, mask if out is None else out, mask != IGNORE_INDEX)
+
+    def _read_classes(self, unit: Unit, geobox: GeoBox) -> NDArray[np.int64] | None:
+        """Return the class indices of one file; None where it has nothing."""
+        assert self._classes is not None
+        source, record = unit.sources[0]
+        plan = plan_read(source, geobox, self._resampling)
+        if plan.kind == "empty":
+            return None
+        record.check_unchanged()
+        found, everywhere = execute_into(plan, keep_dtype=True)
+        values = found[0]
+        if values.dtype.kind == "f":
+            check_whole(values if everywhere is None else values[everywhere[0]], source.path)
+        index = self._classes.to_index(values)
+        if everywhere is not None:
+            index[~everywhere[0]] = IGNORE_INDEX
+        if index.min() < 0:
+            strange = index == IGNORE_INDEX
+            self._tell_strangers(
+                values[strange if everywhere is None else strange & everywhere[0]], source.path
+            )
+        return index
 
     def _tell_strangers(self, values: NDArray[Any], path: str) -> None:
         if not values.size:
@@ -292,6 +367,20 @@ def _kind(asked: str, index: FileIndex, classes: ClassesLike | None) -> Literal[
             )
         )
     return "labels" if all(found) else "image"
+
+
+def _holds(unit: Unit, query: Query) -> bool:
+    """Tell whether a query is a window inside a unit's own grid, of a time that the unit has."""
+    grid, asked = unit.geobox, query.geobox
+    a, b = grid.affine, asked.affine
+    upright = not (a.b or a.d or b.b or b.d)
+    if not (upright and a.a == b.a and a.e == b.e and unit.time.overlaps(query.time)):
+        return False
+    col, row = (b.c - a.c) / a.a, (b.f - a.f) / a.e
+    (height, width), (rows, cols) = grid.shape, asked.shape
+    if not (-0.5 < col < width - cols + 0.5 and -0.5 < row < height - rows + 0.5):
+        return False
+    return abs(col - round(col)) < 1e-3 and abs(row - round(row)) < 1e-3 and same_crs(grid.crs, asked.crs)
 
 
 def _distance(own: GeoBox, asked: GeoBox) -> int:

@@ -12,7 +12,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Sample", "sample_from"]
 
-Sample = dict[str, Any]
+
+class Sample(dict[str, Any]):
+    """A dict that shows itself in a notebook: ``image``, ``mask``, ``valid`` and the grid."""
+
+    def _repr_html_(self) -> str:
+        from geotoolbox.core.reprs import sample_html
+
+        return sample_html(self)
 
 
 def sample_from(reading: Reading) -> Sample:
@@ -26,7 +33,7 @@ def sample_from(reading: Reading) -> Sample:
     """
     import torch
 
-    sample: Sample = {}
+    sample = Sample()
     if reading.image is not None:
         sample["image"] = torch.from_numpy(_owned(reading.image))
     if reading.mask is not None:

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import groupby
-from os.path import commonprefix
-from pathlib import Path
+from os.path import basename, commonprefix, splitext
 
 from odc.geo.geobox import GeoBox
 
@@ -24,6 +23,7 @@ __all__ = ["Unit", "make_units"]
 _logger = logging.getLogger(__name__)
 
 _PATCH_PX = 256
+_LARGE_PX = 4_000_000  # smaller files are read in no time however they are stored
 _SLOW = 8.0  # a patch reads so many times its pixels: worth a warning
 
 
@@ -83,7 +83,7 @@ def make_units(
 
 def _warn_of_strips(sources: Sequence[Source]) -> None:
     """Say once that files are stored in strips, so that small windows read far more than they need."""
-    factors = {s.path: _excess(s) for s in sources}
+    factors = {s.path: _excess(s) for s in sources if math.prod(s.geobox.shape) >= _LARGE_PX}
     slow = [path for path, factor in factors.items() if factor >= _SLOW]
     if slow:
         _logger.warning(
@@ -115,7 +115,7 @@ def _both(first: FileRecord, second: FileRecord) -> FileRecord:
 
 
 def _name(paths: tuple[str, ...]) -> str:
-    stems = [Path(p).stem for p in paths]
+    stems = [splitext(basename(p))[0] for p in paths]
     shared = commonprefix(stems)  # noqa: RUF071 - the letters are meant
     shared = shared.rstrip("_-. ")
     return stems[0] if len(stems) == 1 else shared or stems[0]

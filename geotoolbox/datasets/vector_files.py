@@ -71,7 +71,8 @@ def _check_local(path: str) -> None:
 
 def _only_layer(path: str) -> str | None:
     try:
-        names = [str(n) for n, _ in pyogrio.list_layers(path)]
+        # What QGIS keeps its styles in is no layer of anybody's.
+        names = [str(n) for n, _ in pyogrio.list_layers(path) if n != "layer_styles"]
     except Exception as error:
         raise _unreadable(path, error) from error
     if len(names) > 1:

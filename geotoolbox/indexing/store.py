@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import geopandas
 import numpy as np
 import shapely
+from numpy.typing import NDArray
+from pyarrow import parquet
 
 from geotoolbox.core.files import atomic_path, check_writable
+from geotoolbox.core.query import TimeInterval
 from geotoolbox.errors import CannotRead, explain
-from geotoolbox.indexing.records import FileRecord, header_from_json, header_to_json, time_from_seconds
+from geotoolbox.indexing.records import FileRecord, header_to_json
+from geotoolbox.indexing.table import RecordTable, seconds_of
+from geotoolbox.indexing.times import interval_from_tags
 
 __all__ = ["load_records", "save_records"]
 
-_VERSION = 1
-_OPEN = float("nan")
+_VERSION = 2
 
 
 def save_records(records: Sequence[FileRecord], path: Path) -> None:
@@ -25,6 +29,8 @@ def save_records(records: Sequence[FileRecord], path: Path) -> None:
     path = Path(path)
     check_writable(path)
     headers = [r.header for r in records]
+    times = _both([r.time for r in records])
+    tags = _both([interval_from_tags(h.tags) for h in headers])
     table = geopandas.GeoDataFrame(
         {
             "path": [h.path for h in headers],
@@ -35,8 +41,10 @@ def save_records(records: Sequence[FileRecord], path: Path) -> None:
             "data_type": [h.dtypes[0] for h in headers],
             "size_bytes": np.array([h.size_bytes for h in headers], dtype=np.int64),
             "mtime_ns": np.array([h.mtime_ns for h in headers], dtype=np.int64),
-            "start_s": np.array([_seconds(r.time.start) for r in records], dtype=np.float64),
-            "end_s": np.array([_seconds(r.time.end) for r in records], dtype=np.float64),
+            "start_s": times[:, 0],
+            "end_s": times[:, 1],
+            "tag_start_s": tags[:, 0],
+            "tag_end_s": tags[:, 1],
             "start": [r.time.start.isoformat() if r.time.start else None for r in records],
             "end": [r.time.end.isoformat() if r.time.end else None for r in records],
             "header": [header_to_json(h) for h in headers],
@@ -50,31 +58,33 @@ def save_records(records: Sequence[FileRecord], path: Path) -> None:
         table.to_parquet(part)
 
 
-def _seconds(moment: datetime | None) -> float:
-    return _OPEN if moment is None else moment.timestamp()
+def _both(times: Sequence[TimeInterval]) -> NDArray[np.float64]:
+    return np.array([seconds_of(t) for t in times], dtype=np.float64).reshape(-1, 2)
 
 
-def load_records(path: Path) -> tuple[FileRecord, ...]:
-    """Read what :func:`save_records` wrote.
+def load_records(path: Path) -> RecordTable:
+    """Read what :func:`save_records` wrote; records are made when they are asked for.
 
     Raises:
         CannotRead: When the file is missing, damaged, or from another version.
     """
     try:
-        table = geopandas.read_parquet(path)
-        if len(table) and int(table["index_version"].iloc[0]) != _VERSION:
-            raise ValueError(f"index version {table['index_version'].iloc[0]}, this program reads {_VERSION}")
-        native = shapely.from_wkb(table["native_footprint"].to_numpy())
-        return tuple(
-            FileRecord(header_from_json(header), own, footprint, time_from_seconds((start, end)))
-            for header, own, footprint, start, end in zip(
-                table["header"],
-                native,
-                table.geometry.to_numpy(),
-                table["start_s"].tolist(),
-                table["end_s"].tolist(),
-                strict=True,
-            )
+        table = parquet.read_table(path)
+        versions = table["index_version"].to_numpy()
+        if len(versions) and int(versions[0]) != _VERSION:
+            raise ValueError(f"index version {versions[0]}, this program reads {_VERSION}")
+
+        def columns(*names: str) -> Any:
+            return np.column_stack([table[name].to_numpy() for name in names])
+
+        return RecordTable(
+            paths=table["path"].to_pylist(),
+            headers=table["header"].combine_chunks(),
+            native=table["native_footprint"].combine_chunks(),
+            footprints=np.asarray(shapely.from_wkb(table["geometry"].to_numpy()), dtype=object),
+            times=columns("start_s", "end_s"),
+            tag_times=columns("tag_start_s", "tag_end_s"),
+            states=columns("size_bytes", "mtime_ns"),
         )
     except Exception as error:
         raise CannotRead(

@@ -67,6 +67,8 @@ def interval_from_tags(tags: Mapping[str, str]) -> TimeInterval:
     upper = {k.upper(): v for k, v in tags.items()}
     for name in _TAGS:
         text = upper.get(name, "").strip()
+        if not text:
+            continue
         for date_format in _FORMATS:
             try:
                 found = datetime.strptime(text[:19].rstrip("Z"), date_format)

@@ -91,6 +91,11 @@ class Bundle:
         _materialise(network)
         return network.eval().requires_grad_(False)
 
+    def _repr_html_(self) -> str:
+        from geotoolbox.core.reprs import bundle_html
+
+        return bundle_html(self)
+
     def save(self, path: str | Path) -> Path:
         """Write the bundle to ``path``; see :func:`save_bundle`."""
         return save_bundle(path, self)

@@ -73,11 +73,12 @@ class StripAccumulator:
         self, lattice: Lattice, block: Window, num_classes: int, emit: Callable[[Strip], None]
     ) -> None:
         self._lattice, self._block, self._emit = lattice, block, emit
-        self._weights = weights(lattice)
+        # NumPy adds small arrays in this thread; torch would wake all of its threads for each.
+        self._weights = weights(lattice).numpy()
         rows = lattice.tile_px - 2 * lattice.halo_px
-        self._product = torch.empty((num_classes, rows, rows))
-        self._sums = torch.zeros((num_classes, rows, block.width))
-        self._weight = torch.zeros((rows, block.width))
+        self._product = np.empty((num_classes, rows, rows), dtype=np.float32)
+        self._sums = np.zeros((num_classes, rows, block.width), dtype=np.float32)
+        self._weight = np.zeros((rows, block.width), dtype=np.float32)
         self._valid = np.zeros((rows, block.width), dtype=np.bool_)
         self._failed = np.zeros((rows, block.width), dtype=np.bool_)
         self._row = lattice.tiles(block.top, block.bottom).start
@@ -90,7 +91,7 @@ class StripAccumulator:
         local = inside.within(self._lattice.kept_window(row, column))
         weight = self._weights[local]
         product = self._product[(slice(None), *local)]
-        torch.mul(probabilities[(slice(None), *kept)], weight, out=product)
+        np.multiply(probabilities.numpy()[(slice(None), *kept)], weight, out=product)
         self._sums[(slice(None), *at)] += product
         self._weight[at] += weight
         self._valid[at] |= valid[kept]
@@ -130,9 +131,9 @@ class StripAccumulator:
         self._emit(
             Strip(
                 ready,
-                self._sums[:, rows],
-                torch.where(seen, weight, torch.ones(())),
-                self._valid[rows] & ~self._failed[rows] & seen.numpy(),
+                torch.from_numpy(self._sums[:, rows]),
+                torch.from_numpy(np.where(seen, weight, np.float32(1))),
+                self._valid[rows] & ~self._failed[rows] & seen,
                 self._failed[rows].copy(),
             )
         )

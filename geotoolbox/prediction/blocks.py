@@ -191,12 +191,13 @@ def predict_block(
     failures: list[tuple[int, int, str]] = []
     for batch in batches:
         readable = [t.data for t in batch.tiles if t.data is not None]
-        answers = iter(forward(readable)) if readable else iter(())
+        found = forward(readable) if readable else torch.zeros((0, num_classes, 1, 1))
+        answers = zip(found, torch.isfinite(found.sum(dim=(1, 2, 3))).tolist(), strict=True)
         for tile in batch.tiles:
             reason = tile.failure
             if tile.data is not None:
-                answer = next(answers)
-                if bool(torch.isfinite(answer.sum())):
+                answer, finite = next(answers)
+                if finite:
                     sums.add(tile.row, tile.column, answer, tile.data.valid)
                     continue
                 reason = "the model answers with NaN or infinity"

@@ -2,50 +2,55 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import shutil
 import sqlite3
 import time as clock
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import rasterio
-import torch
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from geotoolbox.core.classes import ClassTable
 from geotoolbox.core.events import SILENT, Artifact, Log, Reporter, Stage
-from geotoolbox.core.files import check_space, check_writable
+from geotoolbox.core.files import check_space
 from geotoolbox.core.query import ALWAYS, Region, TimeInterval
-from geotoolbox.errors import BadInput, NoSpace, TooLarge, explain
+from geotoolbox.errors import NoSpace, explain
 from geotoolbox.models.predictor import check_bands
 from geotoolbox.prediction.blending import Strip
 from geotoolbox.prediction.blocks import QUANTUM, predict_block, read_batches
 from geotoolbox.prediction.forward import Forward, OutOfDeviceMemory, TileModel, fixed_threads
 from geotoolbox.prediction.grids import Target, region_mask, resolve_target
-from geotoolbox.prediction.lattice import Lattice
 from geotoolbox.prediction.ledger import BlockRecord, Ledger
 from geotoolbox.prediction.locking import hold
 from geotoolbox.prediction.options import PredictOptions
+from geotoolbox.prediction.order import WorkOrder
 from geotoolbox.prediction.outputs import finalize_class_map, finalize_continuous
-from geotoolbox.prediction.plan import Plan, choose_lattice, make_plan
+from geotoolbox.prediction.plan import Plan, choose_lattice
+from geotoolbox.prediction.preparing import (
+    CACHE_BYTES,
+    layers_of,
+    output_paths,
+    plan_run,
+    smaller,
+    work_folder,
+)
 from geotoolbox.prediction.reading import ImageSource, SceneReader
 from geotoolbox.prediction.running import Block, BlockRun, ahead
 from geotoolbox.prediction.seams import seam_ratio, seams_show
+from geotoolbox.prediction.sharding import check_order, missing_shards, take_over
+from geotoolbox.prediction.sidecars import ramp_style_xml, write_text
+from geotoolbox.prediction.spreading import spread
 from geotoolbox.prediction.writer import BlockFiles, Layer, write_mosaic
 
 __all__ = ["FailedTile", "PredictionResult", "plan_scene", "predict_array", "predict_scene"]
 
 log = logging.getLogger(__name__)
-
-CACHE_BYTES = 48 << 20
-LEAST_TILE_PX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +129,9 @@ def predict_scene(
     start = clock.monotonic()
     output, options = Path(output), options or PredictOptions()
     check_bands(tuple(model.bands), tuple(b.name for b in dataset.bands))
-    paths = _output_paths(output, options)
+    paths = output_paths(output, options)
     target = resolve_target(dataset.scenes(), geobox, region)
-    work = _work_folder(output)
+    work = work_folder(output)
     with hold(work / "lock", output), rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
         while True:
             try:
@@ -134,7 +139,7 @@ def predict_scene(
                 result = job.run(paths, start)
                 break
             except OutOfDeviceMemory as error:
-                options = _smaller(options, choose_lattice(model, options), reporter, error)
+                options = smaller(options, choose_lattice(model, options), reporter, error)
             except sqlite3.OperationalError as error:
                 raise NoSpace(explain("the ledger cannot be written", where=work, got=str(error))) from error
         if not (result.failed or options.keep_work):
@@ -157,7 +162,7 @@ def plan_scene(
     options = options or PredictOptions()
     check_bands(tuple(model.bands), tuple(b.name for b in dataset.bands))
     target = resolve_target(dataset.scenes(), geobox, region)
-    return _plan(dataset, model, target, options)[0]
+    return plan_run(dataset, model, target, options)[0]
 
 
 def predict_array(
@@ -177,7 +182,7 @@ def predict_array(
     options = options or PredictOptions()
     check_bands(tuple(model.bands), tuple(b.name for b in dataset.bands))
     target = resolve_target(dataset.scenes(), geobox, region)
-    plan, forward = _plan(dataset, model, target, options, time=time)
+    plan, forward = plan_run(dataset, model, target, options, time=time)
     area, count = target.area, model.num_classes
     values = np.zeros((count, *area.shape), dtype=np.float32)
     valid = np.zeros(area.shape, dtype=np.bool_)
@@ -201,33 +206,6 @@ def predict_array(
     return values, valid, target.geobox
 
 
-def _plan(
-    dataset: ImageSource,
-    model: TileModel,
-    target: Target,
-    options: PredictOptions,
-    *,
-    time: TimeInterval = ALWAYS,
-    before: dict[str, Any] | None = None,
-) -> tuple[Plan, Forward]:
-    """Make the plan; a run that goes on keeps the threads and the batch of ``before``."""
-    lattice = choose_lattice(model, options)
-    threads, batch = options.threads or torch.get_num_threads(), options.batch_size
-    if before is not None:
-        threads = options.threads or int(before["threads"])
-        batch = int(before["batch_size"]) if batch % int(before["batch_size"]) == 0 else batch
-    forward = Forward(model, len(dataset.bands), lattice.tile_px, batch, tta=options.tta)
-    with fixed_threads(threads):
-        fingerprint = forward.probe()
-    if time != ALWAYS:
-        fingerprint = hashlib.sha256(f"{fingerprint}|{time.start}|{time.end}".encode()).hexdigest()
-    plan = make_plan(
-        target, model, options, lattice,
-        batch_size=batch, threads=threads, fingerprint=fingerprint, files=dataset.source_files(),
-    )  # fmt: skip
-    return plan, forward
-
-
 @dataclass(frozen=True, slots=True)
 class _Job:
     """One attempt at a prediction, under the lock."""
@@ -244,24 +222,23 @@ class _Job:
         ledger = Ledger(self.work / "ledger.sqlite")
         try:
             before = ledger.plan() if self.options.resume else None
-            plan, forward = _plan(
+            plan, forward = plan_run(
                 self.dataset, self.model, self.target, self.options, time=self.time, before=before
             )
             for path in paths.values():
                 check_space(path, plan.disk_bytes // len(paths) // 4)  # what is written is compressed
-            layers = _layers(plan)
+            layers = layers_of(plan)
             blocks = list(plan.lattice.blocks(plan.work, plan.block_px))
             files = BlockFiles(self.work / "blocks")
             todo = self._todo(plan, ledger, files, layers, blocks)
             run = self._blocks(plan, forward, layers)
             self._predict(plan, run, ledger, files, todo)
-            records = ledger.records()
             self._write(plan, files, layers, blocks, paths)
+            result = _summary(
+                plan, self.model.classes, ledger.each(), paths, resumed=len(blocks) - len(todo), start=start
+            )
         finally:
             ledger.close()
-        result = _summary(
-            plan, self.model.classes, records, paths, resumed=len(blocks) - len(todo), start=start
-        )
         self._tell(result)
         return result
 
@@ -269,19 +246,26 @@ class _Job:
         self, plan: Plan, ledger: Ledger, files: BlockFiles, layers: list[Layer], blocks: list[Block]
     ) -> list[Block]:
         run_id = plan.run_id if self.options.resume else f"{plan.run_id}-{clock.time_ns()}"
+        if self.options.finish:
+            check_order(self.work, plan)
         files.clear_parts()
-        if not ledger.begin(run_id, plan.to_json(), [(r, c) for r, c, _ in blocks]):
+        known = ledger.begin(run_id, plan.to_json(), ((r, c) for r, c, _ in blocks))
+        if not (take_over(self.work, run_id, ledger) or known):
             files.clear()
+            (self.work / "plan.json").unlink(missing_ok=True)
             return blocks
-        kept = ("done",) if self.options.retry_failed else ("done", "failed")
+        kept = ("done",) if self.options.retry_failed and not self.options.finish else ("done", "failed")
         finished = {
             (r.row, r.column)
-            for r in ledger.records()
+            for r in ledger.each()
             if r.state in kept and files.whole(r.row, r.column, r.checksums, layers)
         }
         if finished:
             self._say(f"going on: {len(finished)} of {len(blocks)} blocks are done", "info")
-        return [b for b in blocks if b[:2] not in finished]
+        todo = [b for b in blocks if b[:2] not in finished]
+        if todo and self.options.finish:
+            raise missing_shards(self.work, blocks, todo)
+        return todo
 
     def _blocks(self, plan: Plan, forward: Forward, layers: list[Layer]) -> BlockRun:
         row_px = min(plan.block_px, plan.work.width) + plan.tile_px
@@ -292,10 +276,18 @@ class _Job:
         self, plan: Plan, run: BlockRun, ledger: Ledger, files: BlockFiles, todo: list[Block]
     ) -> None:
         stage = Stage(self.reporter, "predict", sum(plan.lattice.count(w) for _, _, w in todo))
-        with fixed_threads(plan.threads):
-            run.execute(todo, files, ledger, stage, strict=self.options.strict)
-        if run.reader.nonfinite:
-            self._say(f"{run.reader.nonfinite:,} pixels are NaN or infinite: they become nodata", "warning")
+        if self.options.executor == "dask":
+            order = WorkOrder(
+                self.dataset, self.model, self.target, plan, self.options, self.time,
+                ledger.run_id(), self.work.absolute(),
+            )  # fmt: skip
+            nonfinite = spread(order, todo, ledger, stage)
+        else:
+            with fixed_threads(plan.threads):
+                run.execute(todo, files, ledger, stage, strict=self.options.strict)
+            nonfinite = run.reader.nonfinite
+        if nonfinite:
+            self._say(f"{nonfinite:,} pixels are NaN or infinite: they become nodata", "warning")
 
     def _write(
         self, plan: Plan, files: BlockFiles, layers: list[Layer], blocks: list[Block], paths: dict[str, Path]
@@ -312,6 +304,7 @@ class _Job:
                 finalize_continuous(
                     mosaic, path, list(names), nodata=layer.nodata, scale=1 / QUANTUM, offset=0.0, tags=tags
                 )
+                write_text(path.with_suffix(".qml"), ramp_style_xml())
             mosaic.unlink()
             self.reporter.emit(Artifact(layer.name, str(path), "image/tiff; application=geotiff"))
             stage.advance(1, path.name)
@@ -334,81 +327,32 @@ class _Job:
         self.reporter.emit(Log(message, "warning" if level == "warning" else "info"))
 
 
-def _layers(plan: Plan) -> list[Layer]:
-    bands = {"classes": 1, "probabilities": len(plan.classes), "confidence": 1, "entropy": 1}
-    return [
-        Layer(name, plan.dtype, 1, plan.nodata)
-        if name == "classes"
-        else Layer(name, "uint8", bands[name], 255)
-        for name in plan.outputs
-    ]
-
-
-def _output_paths(output: Path, options: PredictOptions) -> dict[str, Path]:
-    paths = {"classes": output, **options.extra_outputs()}
-    if len({p.absolute() for p in paths.values()}) < len(paths):
-        raise BadInput(explain("two outputs have the same path", got=", ".join(map(str, paths.values()))))
-    for path in paths.values():
-        check_writable(path)
-    return paths
-
-
-def _work_folder(output: Path) -> Path:
-    name = output.name
-    if len(name.encode()) > 200:
-        name = hashlib.sha256(name.encode()).hexdigest()[:32]
-    return output.with_name(f".{name}.work")
-
-
-def _smaller(
-    options: PredictOptions, lattice: Lattice, reporter: Reporter, error: OutOfDeviceMemory
-) -> PredictOptions:
-    """Halve the batch, then the tile. That is another plan: what was done is done again."""
-    if options.batch_size > 1:
-        changed = replace(options, batch_size=options.batch_size // 2)
-        what = f"batches of {changed.batch_size} tiles"
-    elif lattice.tile_px // 2 >= LEAST_TILE_PX:
-        tile = lattice.tile_px // 2
-        changed = replace(options, tile_px=tile, overlap_px=None, halo_px=None)
-        what = f"tiles of {tile} px"
-    else:
-        raise TooLarge(
-            explain(
-                "the device has too little memory for one tile",
-                got=f"{lattice.tile_px} px, batch of 1: {str(error)[:200]}",
-                fix="close other programs that use the device, or predict on the CPU",
-            )
-        ) from error
-    log.warning("the device's memory is too small; planning again with %s", what)
-    reporter.emit(Log(f"the device's memory is too small; planning again with {what}", "warning"))
-    return changed
-
-
 def _summary(
     plan: Plan,
     classes: ClassTable,
-    records: Sequence[BlockRecord],
+    records: Iterable[BlockRecord],
     paths: dict[str, Path],
     *,
     resumed: int,
     start: float,
 ) -> PredictionResult:
-    facts = [r.facts for r in records]
-    counts = np.sum([f["counts"] for f in facts] or [[0] * len(classes)], axis=0)
-    areas = np.sum([f["areas_m2"] for f in facts] or [[0.0] * len(classes)], axis=0)
-    failed = tuple(
-        FailedTile(row, column, (r.row, r.column), reason)
-        for r in records
-        for row, column, reason in r.facts["failures"]
-    )
+    counts, areas, invalid, failed = np.zeros(len(classes), np.int64), np.zeros(len(classes)), 0, []
+    seams: NDArray[np.float64] = np.zeros(())
+    for r in records:  # sums only: a continent has hundreds of thousands of blocks
+        counts, areas = counts + r.facts["counts"], areas + r.facts["areas_m2"]
+        seams, invalid = seams + r.facts["seams"], invalid + int(r.facts["invalid"])
+        failed += [
+            FailedTile(row, column, (r.row, r.column), reason) for row, column, reason in r.facts["failures"]
+        ]
+    edges = [seams] if seams.ndim else []
     return PredictionResult(
         paths=paths,
-        failed=failed,
-        seam_ratio=seam_ratio(f["seams"] for f in facts),
-        seams_show=seams_show(f["seams"] for f in facts),
+        failed=tuple(failed),
+        seam_ratio=seam_ratio(edges),
+        seams_show=seams_show(edges),
         class_areas_m2={n: float(a) for n, a in zip(classes.names, areas, strict=True)},
         class_pixels={n: int(c) for n, c in zip(classes.names, counts, strict=True)},
-        invalid_pixels=sum(int(f["invalid"]) for f in facts),
+        invalid_pixels=invalid,
         plan=plan,
         blocks_resumed=resumed,
         seconds=clock.monotonic() - start,

@@ -142,6 +142,26 @@ class Lattice:
                 )
                 yield row, column, whole & area
 
+    def totals(self, area: Window, block_px: int) -> tuple[int, int]:
+        """Return how many blocks an area has, and how many tiles they have in all.
+
+        Tiles that straddle blocks are counted in each. Costs as much as one row and one column of blocks.
+
+        Example:
+            >>> Lattice(256, 64, 16).totals(Window(0, 1000, 0, 2000), 384)
+            (18, 128)
+        """
+        if not area.pixels:
+            return 0, 0
+        rows = [len(self.tiles(*cut)) for cut in _cuts(area.top, area.bottom, block_px)]
+        columns = [len(self.tiles(*cut)) for cut in _cuts(area.left, area.right, block_px)]
+        return len(rows) * len(columns), sum(rows) * sum(columns)
+
+
+def _cuts(start: int, stop: int, side: int) -> Iterator[tuple[int, int]]:
+    for number in range(start // side, (stop - 1) // side + 1):
+        yield max(start, number * side), min(stop, (number + 1) * side)
+
 
 def reflect(start: int, stop: int, size: int) -> NDArray[np.int64]:
     """Map positions beyond ``[0, size)`` back inside by reflection, however far beyond they are.

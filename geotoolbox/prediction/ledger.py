@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-__all__ = ["BlockRecord", "Ledger", "State"]
+__all__ = ["BlockRecord", "Book", "Ledger", "State"]
 
 State = Literal["planned", "leased", "done", "failed"]
 
@@ -45,6 +45,16 @@ class BlockRecord:
     checksums: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     facts: dict[str, Any] = field(default_factory=dict)
+
+
+class Book(Protocol):
+    """Where it is written down which block is begun and how it ended."""
+
+    def lease(self, row: int, column: int) -> None:
+        """Mark a block as begun."""
+
+    def record(self, block: BlockRecord) -> None:
+        """Write how a block ended."""
 
 
 class Ledger:
@@ -90,6 +100,11 @@ class Ledger:
         row = self._db.execute("SELECT value FROM run WHERE key = 'plan'").fetchone()
         return None if row is None else json.loads(row[0])
 
+    def run_id(self) -> str:
+        """Return the run that the ledger belongs to; empty before :meth:`begin`."""
+        row = self._db.execute("SELECT value FROM run WHERE key = 'run_id'").fetchone()
+        return "" if row is None else str(row[0])
+
     def begin(self, run_id: str, plan: dict[str, Any], blocks: Iterable[tuple[int, int]]) -> bool:
         """Open the run: go on if the ledger belongs to it (returns True), else start afresh."""
         row = self._db.execute("SELECT value FROM run WHERE key = 'run_id'").fetchone()
@@ -129,12 +144,25 @@ class Ledger:
             ),
         )
 
-    def records(self) -> list[BlockRecord]:
-        """Return all blocks, in order."""
+    def record_all(self, blocks: Iterable[BlockRecord]) -> None:
+        """Write how many blocks ended, in one go."""
+        with closing(self._db.cursor()) as cursor:
+            cursor.execute("BEGIN IMMEDIATE")
+            for block in blocks:
+                self.record(block)
+            cursor.execute("COMMIT")
+
+    def each(self) -> Iterator[BlockRecord]:
+        """Yield all blocks, in order, without holding them all."""
         rows = self._db.execute(
             "SELECT row, col, state, attempts, checksums, seconds, facts FROM block ORDER BY row, col"
         )
-        return [BlockRecord(r, c, s, a, json.loads(k), t, json.loads(f)) for r, c, s, a, k, t, f in rows]
+        for r, c, s, a, k, t, f in rows:
+            yield BlockRecord(r, c, s, a, json.loads(k), t, json.loads(f))
+
+    def records(self) -> list[BlockRecord]:
+        """Return all blocks, in order."""
+        return list(self.each())
 
     def close(self) -> None:
         """Close the file."""

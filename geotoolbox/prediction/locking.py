@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -11,20 +12,23 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from geotoolbox.errors import Locked, explain
+from geotoolbox.errors import CannotWrite, Locked, explain
 
 __all__ = ["hold"]
 
 
 @contextmanager
-def hold(path: Path, output: Path) -> Iterator[None]:
+def hold(path: Path, output: Path, *, shared: bool = False) -> Iterator[None]:
     """Hold the lock file ``path`` while the body runs.
+
+    Processes that ask for a shared lock hold it together, and none that asks for it alone.
 
     The operating system holds the lock, not the file's existence: what a killed process leaves
     behind locks nobody out.
 
     Raises:
         Locked: When another process writes ``output``; says which, where and since when.
+        CannotWrite: When the folder's file system has no locks.
 
     Example:
         >>> import tempfile
@@ -33,7 +37,7 @@ def hold(path: Path, output: Path) -> Iterator[None]:
         ...     lock.exists()
         True
     """
-    handle = _open(path, output)
+    handle = _open(path, output, shared)
     try:
         me = {
             "pid": os.getpid(),
@@ -49,11 +53,23 @@ def hold(path: Path, output: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _open(path: Path, output: Path) -> int:
+def _open(path: Path, output: Path, shared: bool) -> int:
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        if not _try_lock(handle):
+        try:
+            mine = _try_lock(handle, shared)
+        except OSError as error:
+            os.close(handle)
+            raise CannotWrite(
+                explain(
+                    "this folder's file system has no locks",
+                    where=path.parent,
+                    got=error.strerror or str(error),
+                    fix="choose an output folder that has them (NFS 4, Lustre with -o flock, a local disk)",
+                )
+            ) from error
+        if not mine:
             os.close(handle)
             raise Locked(
                 explain(
@@ -83,7 +99,9 @@ def _holder(path: Path) -> str:
 if sys.platform == "win32":
     import msvcrt
 
-    def _try_lock(handle: int) -> bool:
+    def _try_lock(handle: int, shared: bool) -> bool:
+        if shared:
+            raise OSError("locks cannot be shared on Windows")
         os.lseek(handle, 1 << 20, os.SEEK_SET)
         try:
             msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
@@ -94,9 +112,11 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _try_lock(handle: int) -> bool:
+    def _try_lock(handle: int, shared: bool) -> bool:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
+                return False
+            raise
         return True

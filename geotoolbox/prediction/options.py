@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
+from geotoolbox.core.cluster import Cluster
 from geotoolbox.errors import BadInput, explain
 
 __all__ = ["PredictOptions"]
@@ -31,6 +33,9 @@ class PredictOptions:
         compress: Compression of the output files.
         resume: Go on where a stopped run ended.
         keep_work: Keep the working folder after success.
+        executor: ``local``, or ``dask``: blocks are made by the workers of a cluster.
+        cluster: Which cluster, for ``dask``; default: one of two processes on this machine.
+        finish: Make no block: put together what shards have made (see ``predict_shard``).
     """
 
     tile_px: int | None = None
@@ -48,6 +53,9 @@ class PredictOptions:
     compress: str = "deflate"
     resume: bool = True
     keep_work: bool = False
+    executor: Literal["local", "dask"] = "local"
+    cluster: Cluster = field(default_factory=Cluster)
+    finish: bool = False
 
     def __post_init__(self) -> None:
         least = {"tile_px": 1, "overlap_px": 0, "halo_px": 0, "batch_size": 1, "threads": 1, "block_px": 1}

@@ -91,6 +91,11 @@ class Plan:
         rows, columns = self.scene["shape"]
         return Window(*self.area) & Window(0, rows, 0, columns)
 
+    def block_window(self, row: int, column: int) -> Window:
+        """Return what a block covers."""
+        side = self.block_px
+        return Window(row * side, (row + 1) * side, column * side, (column + 1) * side) & self.work
+
     @property
     def run_id(self) -> str:
         """The hash of the plan: two runs with the same id write the same bytes."""
@@ -140,7 +145,7 @@ def make_plan(
     work = target.area & Window(0, rows, 0, columns)
     depth = _bytes_per_pixel(dtype, outputs, model.num_classes)
     block = _block_px(lattice, model, depth, options)
-    windows = [w for _, _, w in lattice.blocks(work, block)]
+    blocks, tiles = lattice.totals(work, block)
     return Plan(
         scene={"crs": str(target.scene.crs), "affine": list(target.scene.affine)[:6], "shape": [rows, columns]},
         area=(target.area.top, target.area.bottom, target.area.left, target.area.right),
@@ -148,7 +153,7 @@ def make_plan(
         tile_px=lattice.tile_px, overlap_px=lattice.overlap_px, halo_px=lattice.halo_px,
         block_px=block, batch_size=batch_size, threads=threads, tta=options.tta,
         bands=tuple(model.bands), classes=model.classes.to_json(), nodata=nodata, dtype=dtype,
-        outputs=outputs, blocks=len(windows), tiles=sum(map(lattice.count, windows)),
+        outputs=outputs, blocks=blocks, tiles=tiles,
         memory_bytes=_memory(lattice, len(model.bands), model.num_classes, min(block, work.width), depth),
         disk_bytes=target.area.pixels * depth * 2, model=fingerprint, inputs=_identity(files),
         versions={"torch": torch.__version__, "numpy": np.__version__},

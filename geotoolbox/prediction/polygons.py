@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from rasterio.io import DatasetReader
 
 from geotoolbox.core.classes import ClassTable
+from geotoolbox.core.cluster import Cluster
 from geotoolbox.core.events import SILENT, Artifact, Reporter
 from geotoolbox.core.files import atomic_path, check_writable
 from geotoolbox.core.header import describe
@@ -29,7 +30,7 @@ from geotoolbox.core.opening import open_raster
 from geotoolbox.datasets.labels import name_values
 from geotoolbox.errors import BadInput, CannotAlign, CannotRead, explain
 from geotoolbox.prediction.outputs import read_classes
-from geotoolbox.prediction.sidecars import polygon_style_xml, write_text
+from geotoolbox.prediction.sidecars import add_default_style, polygon_style_xml, write_text
 from geotoolbox.prediction.stitching import Patches, collect_patches
 
 __all__ = ["PolygonResult", "polygonize"]
@@ -66,19 +67,22 @@ def polygonize(
     simplify_m: float = 0.0,
     block_px: int = 2048,
     reporter: Reporter = SILENT,
+    cluster: Cluster | None = None,
 ) -> PolygonResult:
     """Turn a class map into polygons with class, area, perimeter and mean confidence.
 
     Args:
         map_path: A one-band raster of class values; nodata is left out.
-        output: ``.gpkg``, ``.parquet`` or ``.geojson`` (then in longitude and latitude); a QGIS style goes
-            beside it. Replaced as a whole, or left as it is.
+        output: ``.gpkg``, ``.parquet`` or ``.geojson`` (then in longitude and latitude). A GeoPackage holds
+            its QGIS style itself; beside the others goes a ``.qml``, unless a raster of the same name has
+            it. Replaced as a whole, or left as it is.
         classes: Names and colours; read from the map where None.
         confidence_path: A raster on the same grid; its band 1 is averaged over each polygon.
         min_area_m2: Smaller polygons are left out (square metres on the ground, in an equal-area CRS).
         simplify_m: Edges are simplified by about this many metres; shared edges stay shared.
         block_px: The side of the blocks in pixels; it changes memory and speed, not the result.
         reporter: Who listens.
+        cluster: The Dask cluster that polygonises the blocks; None for this process. The file is the same.
 
     Returns:
         What was written; the areas add up to the classes' areas in the map.
@@ -96,7 +100,7 @@ def polygonize(
         with open_raster(str(map_path)) as raster:
             _check_map(raster, map_path)
             table = classes if classes is not None else read_classes(raster)
-            patches = _patches(raster, confidence_path, block_px, reporter)
+            patches = _patches(raster, confidence_path, block_px, reporter, cluster)
             ground = _Ground.of(raster)
     except rasterio.errors.RasterioIOError as error:
         raise CannotRead(explain("the map cannot be read", where=map_path, got=error)) from error
@@ -108,8 +112,10 @@ def polygonize(
     kept = frame[frame["area_m2"] >= min_area_m2].reset_index(drop=True)
     names = dict(zip(table.values, table.names, strict=True))
     kept.insert(1, "class", [_plain_text(names.get(v, f"class {v}")) for v in kept["value"]])
-    _write(kept, output)
-    write_text(output.with_suffix(".qml"), polygon_style_xml(table))
+    style = polygon_style_xml(table)
+    _write(kept, output, style)
+    if output.suffix.lower() != ".gpkg" and not output.with_suffix(".tif").exists():
+        write_text(output.with_suffix(".qml"), style)  # beside map.tif, map.qml is the raster's style
     reporter.emit(Artifact("polygons", str(output)))
     sums = kept.groupby("value")["area_m2"].sum()
     areas = {int(v): float(a) for v, a in sums.items()}
@@ -161,13 +167,17 @@ def _check_same_grid(raster: DatasetReader, other: DatasetReader, where: Path) -
 
 
 def _patches(
-    raster: DatasetReader, confidence_path: Path | None, block_px: int, reporter: Reporter
+    raster: DatasetReader,
+    confidence_path: Path | None,
+    block_px: int,
+    reporter: Reporter,
+    cluster: Cluster | None,
 ) -> Patches:
     if confidence_path is None:
-        return collect_patches(raster, None, block_px, reporter)
+        return collect_patches(raster, None, block_px, reporter, cluster)
     with open_raster(str(confidence_path)) as confidence:
         _check_same_grid(raster, confidence, Path(confidence_path))
-        return collect_patches(raster, confidence, block_px, reporter)
+        return collect_patches(raster, confidence, block_px, reporter, cluster)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,12 +240,13 @@ def _plain_text(name: str) -> str:
     return f"'{name}" if name[:1] in {"=", "+", "-", "@", "\t", "\r"} else name
 
 
-def _write(frame: gpd.GeoDataFrame, output: Path) -> None:
+def _write(frame: gpd.GeoDataFrame, output: Path, style: str) -> None:
     suffix = output.suffix.lower()
     with atomic_path(output) as part:
         if suffix.endswith("parquet"):
             frame.to_parquet(part, schema_version="1.1.0", write_covering_bbox=True)
         elif suffix == ".gpkg":
             frame.to_file(part, layer=output.stem, driver="GPKG", engine="pyogrio", geometry_type="Polygon")
+            add_default_style(part, output.stem, style)
         else:
             frame.to_crs(4326).to_file(part, driver="GeoJSON", engine="pyogrio", RFC7946="YES")

@@ -103,10 +103,10 @@ class SceneReader:
             data = self._window(window)
         except TileFailure:
             data = self._read(window, attempts=1)  # perhaps only a part that this tile has no need of is lost
-        if window.shape == (len(rows), len(columns)):
+        if _ascending(rows) and _ascending(columns):
             return data
         at = np.ix_(rows - window.top, columns - window.left)
-        return TileData(data.image[:, at[0], at[1]], data.valid[at])
+        return TileData(data.image.take(rows - window.top, 1).take(columns - window.left, 2), data.valid[at])
 
     def _window(self, window: Window) -> TileData:
         image = np.zeros((self._channels, *window.shape), dtype=np.float32)
@@ -177,6 +177,11 @@ class SceneReader:
         if not valid.all():
             image = np.where(valid, image, np.float32(0))
         return TileData(image.astype(np.float32, copy=False), valid)
+
+
+def _ascending(positions: NDArray[np.int64]) -> bool:
+    """Tell whether positions are successive pixels: nothing of them is reflected."""
+    return int(positions[-1] - positions[0]) == len(positions) - 1
 
 
 def _ends(positions: NDArray[np.int64]) -> tuple[int, int]:

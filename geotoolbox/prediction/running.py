@@ -16,11 +16,11 @@ from geotoolbox.prediction.blocks import Batch, BlockArrays, predict_block, read
 from geotoolbox.prediction.forward import Forward
 from geotoolbox.prediction.grids import Target
 from geotoolbox.prediction.lattice import Lattice, Window
-from geotoolbox.prediction.ledger import BlockRecord, Ledger
+from geotoolbox.prediction.ledger import BlockRecord, Book
 from geotoolbox.prediction.reading import SceneReader
 from geotoolbox.prediction.writer import BlockFiles, Layer
 
-__all__ = ["Block", "BlockRun", "ahead"]
+__all__ = ["Block", "BlockRun", "ahead", "strict_failure", "write_block"]
 
 Block = tuple[int, int, Window]
 Item = TypeVar("Item")
@@ -64,7 +64,7 @@ class BlockRun:
             yield from read_batches(self.reader, self.lattice, self.target, window, self.forward.batch_size)
 
     def execute(
-        self, blocks: Sequence[Block], files: BlockFiles, ledger: Ledger, stage: Stage, *, strict: bool
+        self, blocks: Sequence[Block], files: BlockFiles, ledger: Book, stage: Stage, *, strict: bool
     ) -> None:
         """Predict blocks, write each behind the next one's prediction, and record it when it is on disk.
 
@@ -87,24 +87,25 @@ class BlockRun:
                         num_classes=len(self.classes), take=arrays.take, after=stage.advance,
                     )  # fmt: skip
                     if failures and strict:
-                        raise _strict(failures)
+                        raise strict_failure(failures)
                     if writing is not None:
                         ledger.record(writing.result())
                         writing = None
-                    writing = pool.submit(_write, files, (row, column), arrays, failures, start)
+                    writing = pool.submit(write_block, files, (row, column), arrays, failures, start)
                     del arrays
             finally:
                 if writing is not None:
                     ledger.record(writing.result())
 
 
-def _write(
+def write_block(
     files: BlockFiles,
     place: tuple[int, int],
     arrays: BlockArrays,
     failures: Sequence[tuple[int, int, str]],
     start: float,
 ) -> BlockRecord:
+    """Write the files of a block; return what the ledger needs to know of it."""
     checksums = {layer.name: files.write(layer, *place, arrays.planes[layer.name]) for layer in arrays.layers}
     seconds = time.monotonic() - start
     return BlockRecord(
@@ -112,7 +113,8 @@ def _write(
     )
 
 
-def _strict(failures: Sequence[tuple[int, int, str]]) -> BlocksFailed:
+def strict_failure(failures: Sequence[tuple[int, int, str]]) -> BlocksFailed:
+    """Return the error of a strict run, with the first of the tiles that failed."""
     row, column, reason = failures[0]
     return BlocksFailed(
         explain(

@@ -68,10 +68,10 @@ class SeamMeter:
     def _count(self, values: Tensor, valid: Tensor, seams: NDArray[np.bool_]) -> None:
         if values.shape[-1] < 2 or not values.shape[-2]:
             return
-        steps = (values[:, :, 1:] - values[:, :, :-1]).abs().mean(0, dtype=torch.float64)
-        both = valid[:, 1:] & valid[:, :-1]
-        steps = torch.where(both, steps, torch.zeros((), dtype=steps.dtype))
-        totals, counts = steps.sum(0).numpy(), both.sum(0).numpy()
+        planes, good = values.numpy(), valid.numpy()
+        steps = np.abs(planes[:, :, 1:] - planes[:, :, :-1]).mean(0, dtype=np.float64)
+        both = good[:, 1:] & good[:, :-1]
+        totals, counts = np.where(both, steps, 0.0).sum(0), both.sum(0)
         edges = seams[1:]
         for offset in range(-REACH_PX, REACH_PX + 1):
             where = np.flatnonzero(edges) + offset

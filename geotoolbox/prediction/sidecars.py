@@ -1,15 +1,24 @@
-"""What stands beside a class map: an attribute table with the class names, and a QGIS style."""
+"""What stands beside a result, or in it: an attribute table with the class names, and a QGIS style."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
 from geotoolbox.core.classes import ClassTable
 from geotoolbox.core.files import atomic_path
 
-__all__ = ["attribute_table_xml", "polygon_style_xml", "raster_style_xml", "write_text"]
+__all__ = [
+    "add_default_style",
+    "attribute_table_xml",
+    "polygon_style_xml",
+    "ramp_style_xml",
+    "raster_style_xml",
+    "write_text",
+]
 
 # GDAL's codes for what a column of an attribute table means: (name, type, usage).
 _COLUMNS = (
@@ -21,6 +30,15 @@ _COLUMNS = (
     ("Alpha", 0, 9),
 )
 _MAX_CATEGORIES = 4096
+
+# Even steps for the eye, also for colour-blind ones (five colours of matplotlib's viridis).
+_RAMP = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
+
+# The table in which QGIS keeps styles in a GeoPackage, as QGIS makes it.
+_STYLE_TABLE = """CREATE TABLE layer_styles (id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+f_table_catalog TEXT(256), f_table_schema TEXT(256), f_table_name TEXT(256), f_geometry_column TEXT(256),
+styleName TEXT(30), styleQML TEXT, styleSLD TEXT, useAsDefault BOOLEAN, description TEXT, owner TEXT(30),
+ui TEXT(30), update_time DATETIME)"""
 
 
 def attribute_table_xml(classes: ClassTable) -> str:
@@ -75,13 +93,63 @@ def raster_style_xml(classes: ClassTable) -> str:
     )
 
 
-def polygon_style_xml(classes: ClassTable, column: str = "value") -> str:
-    """Return a QGIS style (``.qml``) that fills polygons by class, with the map's colours and names."""
+def ramp_style_xml(low: float = 0.0, high: float = 1.0, band: int = 1) -> str:
+    """Return a QGIS style (``.qml``) that draws one band from dark (``low``) to light (``high``)."""
+    steps = len(_RAMP) - 1
+    items = "".join(
+        f'<item value="{low + (high - low) * i / steps:g}" label="{low + (high - low) * i / steps:g}" '
+        f'color="{color}" alpha="255"/>'
+        for i, color in enumerate(_RAMP)
+    )
+    return (
+        "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
+        '<qgis version="3.28" styleCategories="AllStyleCategories">\n  <pipe>\n'
+        f'    <rasterrenderer type="singlebandpseudocolor" band="{band}" opacity="1" alphaBand="-1" '
+        f'nodataColor="" classificationMin="{low:g}" classificationMax="{high:g}">\n'
+        f'      <rastershader><colorrampshader colorRampType="INTERPOLATED" classificationMode="1" clip="0" '
+        f'minimumValue="{low:g}" maximumValue="{high:g}">{items}</colorrampshader></rastershader>\n'
+        "    </rasterrenderer>\n  </pipe>\n</qgis>\n"
+    )
+
+
+def add_default_style(geopackage: Path, layer: str, style: str, geometry: str = "geom") -> None:
+    """Put a QGIS style into a GeoPackage as the layer's default, so that it is copied with the file.
+
+    Args:
+        geopackage: The file; it must not have styles yet.
+        layer: The layer's name.
+        style: The style as ``.qml`` text.
+        geometry: The layer's geometry column.
+    """
+    with closing(sqlite3.connect(geopackage)) as database, database:
+        # The layer's own date, not today's: the same map gives the same file.
+        (date,) = database.execute(
+            "SELECT last_change FROM gpkg_contents WHERE table_name = ?", (layer,)
+        ).fetchone()
+        database.execute(_STYLE_TABLE)
+        database.execute(
+            "INSERT INTO gpkg_contents (table_name, data_type, identifier, last_change) VALUES (?, ?, ?, ?)",
+            ("layer_styles", "attributes", "layer_styles", date),
+        )
+        database.execute(
+            "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName, "
+            "styleQML, styleSLD, useAsDefault, description, update_time) VALUES ('', '', ?, ?, ?, ?, '', 1, '', ?)",
+            (layer, geometry, "classes", style, date),
+        )
+
+
+def polygon_style_xml(classes: ClassTable, column: str = "value", *, by_name: bool = False) -> str:
+    """Return a QGIS style (``.qml``) that fills polygons by class, with the map's colours and names.
+
+    Args:
+        classes: The classes.
+        column: The column that tells the class.
+        by_name: Whether the column holds names, not values.
+    """
     categories, symbols = [], []
     for i, (info, color) in enumerate(zip(classes, classes.colors, strict=True)):
-        categories.append(
-            f'<category value="{info.value}" symbol="{i}" label={quoteattr(info.name)} render="true"/>'
-        )
+        key = quoteattr(info.name if by_name else str(info.value))
+        categories.append(f'<category value={key} symbol="{i}" label={quoteattr(info.name)} render="true"/>')
         options = "".join(
             f'<Option type="QString" name="{name}" value="{value}"/>'
             for name, value in (

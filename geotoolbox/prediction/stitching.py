@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +20,14 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from geotoolbox.core.cluster import Cluster, connected, map_on
 from geotoolbox.core.events import Reporter, Stage
+from geotoolbox.core.opening import open_raster
 
 __all__ = ["Patches", "collect_patches"]
 
 Shapes = NDArray[np.object_]
+_Place = tuple[int, int, int, int]  # column, row, width, height
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,26 @@ class Patches:
     confidence: NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True)
+class _BlockPatches:
+    """The polygons of one block, numbered from 1 on its edges (0: none).
+
+    Attributes:
+        geometry: Its polygons.
+        value: Their class values.
+        confidence: The sum of confidence in each, and of how many pixels: (2, n); None where none is asked for.
+        top: Which polygon each pixel of the first row belongs to; and so on for the other edges.
+    """
+
+    geometry: Shapes
+    value: NDArray[np.int64]
+    confidence: NDArray[np.float64] | None
+    top: NDArray[np.int64]
+    bottom: NDArray[np.int64]
+    left: NDArray[np.int64]
+    right: NDArray[np.int64]
+
+
 @dataclass(slots=True)
 class _Pieces:
     """The polygons of all blocks so far, and which of them belong together."""
@@ -49,53 +75,104 @@ class _Pieces:
     links: list[NDArray[np.int64]] = field(default_factory=list)
     count: int = 0
 
+    def add(self, block: _BlockPatches) -> int:
+        """Add a block's polygons; return how many there were before."""
+        first = self.count
+        if len(block.geometry):
+            self.geometry.append(block.geometry)
+            self.value.append(block.value)
+            if block.confidence is not None:
+                self.confidence.append(block.confidence)
+        self.count += len(block.geometry)
+        return first
+
 
 def collect_patches(
-    raster: DatasetReader, confidence: DatasetReader | None, block_px: int, reporter: Reporter
+    raster: DatasetReader,
+    confidence: DatasetReader | None,
+    block_px: int,
+    reporter: Reporter,
+    cluster: Cluster | None = None,
 ) -> Patches:
-    """Polygonise block by block and join the pieces that touch across a block line."""
-    pieces = _Pieces()
-    stage = Stage(reporter, "polygonize", total=raster.width * raster.height)
-    above: NDArray[np.int64] = np.zeros(0, np.int64)
-    for top in range(0, raster.height, block_px):
-        height = min(block_px, raster.height - top)
-        below, before = np.zeros(raster.width, np.int64), np.zeros(0, np.int64)
-        for left in range(0, raster.width, block_px):
-            width = min(block_px, raster.width - left)
-            window = Window(left, top, width, height)
-            label = _polygonize_block(raster, confidence, window, pieces)
-            if above.size:
-                _link(pieces, above[left : left + width], label[0])
-            if before.size:
-                _link(pieces, before, label[:, 0])
-            below[left : left + width], before = label[-1], label[:, -1].copy()
-            stage.advance(width * height)
-        above = below
+    """Polygonise block by block, here or on a cluster, and join the pieces that touch across a block line."""
+    pieces, width = _Pieces(), raster.width
+    stage = Stage(reporter, "polygonize", total=width * raster.height)
+    windows = [
+        (left, top, min(block_px, width - left), min(block_px, raster.height - top))
+        for top in range(0, raster.height, block_px)
+        for left in range(0, width, block_px)
+    ]
+    above = below = before = np.zeros(0, np.int64)
+    with ExitStack() as stack:
+        if cluster is None:
+            blocks: Iterator[_BlockPatches] = (
+                _polygonize_block(raster, confidence, Window(*place)) for place in windows
+            )
+        else:
+            client = stack.enter_context(connected(cluster, preload=[__name__]))
+            blocks = _on_cluster(client, raster, confidence, windows, reporter)
+        for (left, top, wide, high), block in zip(windows, blocks, strict=True):
+            if left == 0:
+                above, below, before = below, np.zeros(width, np.int64), np.zeros(0, np.int64)
+            first = pieces.add(block)
+            if top:
+                _link(pieces, above[left : left + wide], _from(block.top, first))
+            if left:
+                _link(pieces, before, _from(block.left, first))
+            below[left : left + wide], before = _from(block.bottom, first), _from(block.right, first)
+            stage.advance(wide * high)
     return _joined(pieces)
 
 
+def _on_cluster(
+    client: Any,
+    raster: DatasetReader,
+    confidence: DatasetReader | None,
+    windows: Sequence[_Place],
+    reporter: Reporter,
+) -> Iterator[_BlockPatches]:
+    path = str(Path(raster.name).absolute())
+    other = None if confidence is None else str(Path(confidence.name).absolute())
+    return map_on(
+        client,
+        partial(_polygonize_there, path, other),
+        windows,
+        reporter=reporter,
+        name=lambda place: f"{path}, the block at column {place[0]}, row {place[1]}",
+    )
+
+
+def _polygonize_there(path: str, confidence_path: str | None, place: _Place) -> _BlockPatches:
+    """Polygonise a block in a process of its own."""
+    with ExitStack() as stack:
+        raster = stack.enter_context(open_raster(path))
+        confidence = stack.enter_context(open_raster(confidence_path)) if confidence_path else None
+        return _polygonize_block(raster, confidence, Window(*place))
+
+
+def _from(edge: NDArray[np.int64], first: int) -> NDArray[np.int64]:
+    """Number the polygons of an edge among all blocks' (from 1; 0: none)."""
+    return np.where(edge > 0, edge + first, 0)
+
+
 def _polygonize_block(
-    raster: DatasetReader, confidence: DatasetReader | None, window: Window, pieces: _Pieces
-) -> NDArray[np.int64]:
-    """Add a block's polygons; return the number of the piece that each pixel belongs to (0: none)."""
+    raster: DatasetReader, confidence: DatasetReader | None, window: Window
+) -> _BlockPatches:
+    """Return the polygons of a block, in pixel coordinates of the raster."""
     values = raster.read(1, window=window)
     label = _label(values, raster.read_masks(1, window=window) > 0)
     count = int(label.max(initial=0))
-    if count == 0:
-        return label.astype(np.int64)
-    shift = Affine.translation(window.col_off, window.row_off)
-    found = list(shapes(label, mask=label > 0, connectivity=4, transform=shift))
-    order = np.array([int(number) - 1 for _, number in found])
-    geometry = np.empty(count, object)
-    geometry[order] = _polygons([shape["coordinates"] for shape, _ in found])
-    value = np.zeros(count, np.int64)
-    value[label[label > 0] - 1] = values[label > 0]
-    pieces.geometry.append(geometry)
-    pieces.value.append(value)
-    if confidence is not None:
-        pieces.confidence.append(_confidence_sums(confidence, window, label, count))
-    first, pieces.count = pieces.count, pieces.count + count
-    return np.where(label > 0, label.astype(np.int64) + first, 0)
+    edges = [label[0], label[-1], label[:, 0], label[:, -1]]
+    top, bottom, left, right = (edge.astype(np.int64) for edge in edges)
+    geometry, value = np.empty(count, object), np.zeros(count, np.int64)
+    if count:
+        shift = Affine.translation(window.col_off, window.row_off)
+        found = list(shapes(label, mask=label > 0, connectivity=4, transform=shift))
+        order = np.array([int(number) - 1 for _, number in found])
+        geometry[order] = _polygons([shape["coordinates"] for shape, _ in found])
+        value[label[label > 0] - 1] = values[label > 0]
+    sums = None if confidence is None else _confidence_sums(confidence, window, label, count)
+    return _BlockPatches(geometry, value, sums, top, bottom, left, right)
 
 
 def _label(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.int32]:

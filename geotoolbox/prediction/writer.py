@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +25,7 @@ __all__ = ["BlockFiles", "Layer", "Planes", "write_mosaic"]
 
 Planes = NDArray[np.integer]
 TILE_PX = 512
+HOST = "h" + hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]  # two machines, one process number
 PLAIN = Affine(1.0, 0.0, 1.0, 0.0, -1.0, 0.0)  # blocks need no georeference; none at all would warn
 
 
@@ -42,18 +46,18 @@ class BlockFiles:
         folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, layer: str, row: int, column: int) -> Path:
-        """Return where the block of a layer is."""
-        return self._folder / f"{layer}-{row}-{column}.tif"
+        """Return where the block of a layer is: a folder for each row of blocks keeps folders small."""
+        return self._folder / str(row) / f"{layer}-{column}.tif"
 
     def clear(self) -> None:
         """Remove all blocks."""
-        for path in self._folder.iterdir():
-            path.unlink()
+        shutil.rmtree(self._folder)
+        self._folder.mkdir()
 
     def clear_parts(self) -> None:
         """Remove what a killed process left unfinished."""
-        for path in self._folder.glob("*.part*"):
-            path.unlink()
+        for path in self._folder.glob("*/*.part*"):
+            path.unlink(missing_ok=True)
 
     def write(self, layer: Layer, row: int, column: int, data: Planes) -> str:
         """Write a block (bands, rows, columns), read it back, rename it; return its SHA-256.
@@ -69,7 +73,11 @@ class BlockFiles:
             "dtype": layer.dtype, "nodata": layer.nodata, "tiled": True, "blockxsize": side, "blockysize": side,
             "compress": "deflate", "zlevel": 1, "interleave": "band", "transform": PLAIN,
         }  # fmt: skip
-        with atomic_path(path, verify=lambda part: _same(part, data, path)) as part, _clear_errors(path):
+        path.parent.mkdir(exist_ok=True)
+        with (
+            atomic_path(path, lambda part: _same(part, data, path), tag=HOST, sweep=False) as part,
+            _clear_errors(path),
+        ):
             with rasterio.open(part, "w", **profile) as out:
                 out.write(data)
         return sha256_of(path)
@@ -98,12 +106,25 @@ def write_mosaic(
         "interleave": "band", "bigtiff": "if_safer",
     }  # fmt: skip
     with atomic_path(path) as part, _clear_errors(path), rasterio.open(part, "w", **profile) as out:
-        for top in range(area.top, area.bottom, TILE_PX):
-            strip = Window(top, min(top + TILE_PX, area.bottom), area.left, area.right)
-            near = [b for b in blocks if (b[2] & strip).pixels]
+        for strip, near in _strips(area, blocks):
             for window in _tiles(strip, [w for _, _, w in near]):
                 data = _gather(window, layer, files, near)
                 out.write(data, window=RasterWindow.from_slices(*window.within(area)))
+
+
+def _strips(
+    area: Window, blocks: list[tuple[int, int, Window]]
+) -> Iterator[tuple[Window, list[tuple[int, int, Window]]]]:
+    """Cut an area into strips of tiles, each with the blocks (in order, top to bottom) that it meets."""
+    first = 0
+    for top in range(area.top, area.bottom, TILE_PX):
+        strip = Window(top, min(top + TILE_PX, area.bottom), area.left, area.right)
+        while first < len(blocks) and blocks[first][2].bottom <= strip.top:
+            first += 1
+        last = first
+        while last < len(blocks) and blocks[last][2].top < strip.bottom:
+            last += 1
+        yield strip, blocks[first:last]
 
 
 def _gather(window: Window, layer: Layer, files: BlockFiles, blocks: list[tuple[int, int, Window]]) -> Planes:

@@ -18,6 +18,9 @@ Sample = dict[str, Any]
 def stack_samples(samples: Sequence[Mapping[str, Any]]) -> Sample:
     """Stack samples to a batch: tensors along a new first axis, the rest as lists.
 
+    Samples that were read together (``dataset.__getitems__``, as a ``DataLoader`` does) are already parts of one
+    block of memory: the batch is that block, not a copy.
+
     Raises:
         BadInput: When the samples differ in keys or in the shape of a tensor; the message names both.
 
@@ -115,7 +118,20 @@ def _stack(key: str, values: list[Any]) -> Any:
                 fix="use a sampler with one size for all scenes, or batch_size=1",
             )
         )
-    return torch.stack(values)
+    return _one_memory(values) if len(values) > 1 else torch.stack(values)
+
+
+def _one_memory(values: list[torch.Tensor]) -> torch.Tensor:
+    """Stack tensors; without a copy where they lie one after the other in one block of memory, as read_batch has it."""
+    first = values[0]
+    size, start, block = first.numel(), first.storage_offset(), first.untyped_storage().data_ptr()
+    for number, value in enumerate(values):
+        together = value.untyped_storage().data_ptr() == block and value.dtype == first.dtype
+        if not (together and value.is_contiguous() and value.storage_offset() == start + number * size):
+            return torch.stack(values)
+    if size == 0:
+        return torch.stack(values)
+    return first.as_strided((len(values), *first.shape), (size, *first.stride()), start)
 
 
 def _same_shape(key: str, one: Sequence[int], two: Sequence[int]) -> None:

@@ -32,10 +32,15 @@ class SampleList:
 
     The table has one row a window: the grid (``crs``, ``height``, ``width`` and the affine ``a`` … ``f``),
     the time (``start``, ``end``) and the outline in longitude and latitude for display. Rows can be
-    deleted, repeated, reordered or added; what is read is said by the columns, not by the outline.
+    deleted, repeated, reordered or added; what is read is said by the columns, not by the outline. A column
+    ``weight``, where there is one, says how often a window is drawn in training, 1 being as often as any.
 
     Attributes:
         queries: The windows.
+        weights: One weight a window, or empty for all alike.
+
+    Raises:
+        BadInput: When there is not one weight a window, or a weight is negative or not finite.
 
     Example:
         >>> grid = GeoBox((4, 4), Affine(30, 0, 300000, 0, -30, 4140000), "EPSG:32612")
@@ -45,6 +50,18 @@ class SampleList:
     """
 
     queries: tuple[Query, ...]
+    weights: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        wrong = [w for w in self.weights if not (np.isfinite(w) and w >= 0)]
+        if wrong or (self.weights and len(self.weights) != len(self.queries)):
+            raise BadInput(
+                explain(
+                    "these are no weights of samples",
+                    got=wrong[:3] if wrong else f"{len(self.weights)} weights of {len(self.queries)} windows",
+                    expected="one number of 0 or more a window",
+                )
+            )
 
     @classmethod
     def from_sampler(cls, sampler: Iterable[Query] | Iterable[list[Query]]) -> SampleList:
@@ -60,10 +77,18 @@ class SampleList:
     def __iter__(self) -> Iterator[Query]:
         return iter(self.queries)
 
+    def _repr_html_(self) -> str:
+        from geotoolbox.core.reprs import samples_html
+
+        return samples_html(SampleList(self.queries[:150]).to_geodataframe(), len(self))
+
     def to_geodataframe(self) -> gpd.GeoDataFrame:
         """Return the table, outlines in EPSG:4326."""
         rows = [_row(q) for q in self.queries]
         columns = [*_COLUMNS, "start", "end"]
+        if self.weights:
+            rows = [{**row, "weight": w} for row, w in zip(rows, self.weights, strict=True)]
+            columns.append("weight")
         outlines = [lonlat_polygon(q.geobox) for q in self.queries]
         return gpd.GeoDataFrame(rows, columns=columns, geometry=outlines, crs="EPSG:4326")
 
@@ -85,7 +110,8 @@ class SampleList:
                 )
             )
         rows = frame.drop(columns="geometry", errors="ignore").to_dict("records")
-        return cls(tuple(_query(number, row) for number, row in enumerate(rows)))
+        weights = tuple(float(w) for w in frame["weight"]) if "weight" in frame.columns else ()
+        return cls(tuple(_query(number, row) for number, row in enumerate(rows)), weights)
 
     def save(self, path: str | Path) -> None:
         """Write the table: ``.parquet`` (GeoParquet), ``.gpkg`` or ``.geojson``; whole or not at all.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,16 @@ from geotoolbox.core.query import Region, TimeInterval
 from geotoolbox.datasets.base import GeoDataset
 from geotoolbox.errors import BadInput, explain
 from geotoolbox.indexing.geometry import crs_text
-from geotoolbox.sampling.areas import project, to_world
+from geotoolbox.sampling.areas import project
 from geotoolbox.sampling.assign import assign, block_classes
 from geotoolbox.sampling.disjoint import check_disjoint, metric_crs, region_of
+from geotoolbox.sampling.ground_blocks import (
+    block_side_m,
+    check_buffer,
+    lattice_blocks,
+    lattice_origin,
+    pixel_m,
+)
 from geotoolbox.sampling.samplelist import read_frame, write_frame
 from geotoolbox.sampling.views import TimeSlice
 
@@ -57,6 +63,11 @@ class Split:
                 explain("the split has no such part", where=name, expected=", ".join(self.datasets))
             )
         return self.datasets[name]
+
+    def _repr_html_(self) -> str:
+        from geotoolbox.core.reprs import split_html
+
+        return split_html(self)
 
     @property
     def train(self) -> GeoDataset:
@@ -133,11 +144,11 @@ def spatial_split(
     scenes = dataset.scenes()
     crs = metric_crs(scenes)
     valid = region_of(dataset, crs)
-    pixel = _pixel_m(dataset, crs)
-    side = _block_size(block_size_m, block_px, valid, pixel)
+    pixel = pixel_m(dataset, crs)
+    side = block_side_m(block_size_m, block_px, valid, pixel)
     buffer = max(side / 16, 2 * pixel) if buffer_m is None else float(buffer_m)
-    _check_buffer(buffer, side, dataset)
-    blocks = _blocks(valid, side, _origin(dataset, crs))
+    check_buffer(buffer, side, dataset)
+    blocks = lattice_blocks(valid, side, lattice_origin(dataset, crs))
     if len(blocks) < len(shares):
         raise BadInput(
             explain(
@@ -217,7 +228,7 @@ def split_by_file(
     scenes = dataset.scenes()
     crs = metric_crs(scenes)
     shapes = [project(s.footprint, s.geobox.crs, crs) for s in scenes]
-    groups = _groups(shapes, 0.5 * _pixel_m(dataset, crs))
+    groups = _groups(shapes, 0.5 * pixel_m(dataset, crs))
     if len(groups) < len(shares):
         raise BadInput(
             explain(
@@ -251,80 +262,6 @@ def _shares(fractions: Fractions) -> dict[str, float]:
             explain("fractions are no shares", where="fractions", got=found, expected="each > 0, sum ≤ 1")
         )
     return found
-
-
-def _pixel_m(dataset: GeoDataset, crs: str) -> float:
-    """Return the side of the largest pixel, in metres."""
-    sides = []
-    for scene in dataset.scenes():
-        height, width = scene.geobox.shape
-        middle = shapely.box(width / 2, height / 2, width / 2 + 1, height / 2 + 1)
-        sides.append(math.sqrt(project(to_world(middle, scene.geobox), scene.geobox.crs, crs).area))
-    return max(sides)
-
-
-def _origin(dataset: GeoDataset, crs: str) -> tuple[float, float]:
-    """Return a corner of the first scene, so that block edges are pixel edges where the CRS is shared."""
-    scene = dataset.scenes()[0]
-    corner = project(shapely.Point(scene.geobox.affine * (0, 0)), scene.geobox.crs, crs)
-    return float(corner.x), float(corner.y)
-
-
-def _block_size(size_m: float | None, px: int | None, valid: BaseGeometry, pixel: float) -> float:
-    if size_m is not None and px is not None:
-        raise BadInput(explain("two sizes of a block", where="block_size_m and block_px", expected="one"))
-    if px is not None:
-        size_m = px * pixel
-    if size_m is None:
-        size_m = max(math.sqrt(valid.area / 100), 16 * pixel)
-    if not size_m >= pixel:
-        raise BadInput(
-            explain("a block is smaller than a pixel", got=f"{size_m} m", expected=f"≥ {pixel:g} m")
-        )
-    # Whole pixels, so that no pixel is cut by a block's edge.
-    return round(size_m / pixel) * pixel
-
-
-def _check_buffer(buffer: float, side: float, dataset: GeoDataset) -> None:
-    if not 0 <= buffer <= side / 2:
-        raise BadInput(
-            explain(
-                "the buffer does not fit the blocks",
-                where="buffer_m",
-                got=f"{buffer:,.1f} m",
-                expected=f"0 to half a block ({side / 2:,.1f} m)",
-                fix="pass larger blocks or a smaller buffer",
-            )
-        )
-    if buffer == 0 and len({crs_text(s.geobox.crs) for s in dataset.scenes()}) > 1:
-        raise BadInput(
-            explain(
-                "scenes in several CRSs need a buffer, since their pixels overlap where the grids meet",
-                where="buffer_m",
-                got=0,
-                expected="at least two pixels",
-            )
-        )
-
-
-def _blocks(valid: BaseGeometry, side: float, origin: tuple[float, float]) -> list[BaseGeometry]:
-    """Return the blocks of a lattice that hold valid area, row by row."""
-    minx, miny, maxx, maxy = valid.bounds
-    hair = side * 1e-9
-    cols = range(math.floor((minx - origin[0] + hair) / side), math.ceil((maxx - origin[0] - hair) / side))
-    rows = range(math.floor((miny - origin[1] + hair) / side), math.ceil((maxy - origin[1] - hair) / side))
-    if len(cols) * len(rows) > 1_000_000:
-        raise BadInput(
-            explain("too many blocks", got=len(cols) * len(rows), fix="pass a larger block_size_m")
-        )
-    shapely.prepare(valid)
-    out = []
-    for row, col in itertools.product(rows, cols):
-        x, y = origin[0] + col * side, origin[1] + row * side
-        block = shapely.box(x, y, x + side, y + side)
-        if valid.intersects(block) and valid.intersection(block).area > hair * side:
-            out.append(block)
-    return out
 
 
 def _regions(

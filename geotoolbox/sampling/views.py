@@ -9,6 +9,7 @@ import numpy as np
 from geotoolbox.core.classes import IGNORE_INDEX, ClassTable
 from geotoolbox.core.query import Band, Query, Reading, Scene, TimeInterval
 from geotoolbox.datasets.base import GeoDataset, Kind
+from geotoolbox.datasets.batches import Slot
 from geotoolbox.errors import NoOverlap, explain
 
 __all__ = ["TimeSlice"]
@@ -79,9 +80,13 @@ class TimeSlice(GeoDataset):
 
     def read(self, query: Query) -> Reading:
         """Read what is of this time; nothing is valid where the query is of another."""
+        return self.read_into(query, Slot())
+
+    def read_into(self, query: Query, slot: Slot) -> Reading:
+        """As :meth:`read`, into the slot where the dataset can."""
         shared = query.time.intersection(self.time)
         if shared is not None:
-            return self.dataset.read(Query(query.geobox, shared))
+            return self.dataset.read_into(Query(query.geobox, shared), slot)
         shape = tuple(query.geobox.shape)
         bands = len(self.bands)
         image = np.zeros((bands, *shape), np.float32) if bands else None

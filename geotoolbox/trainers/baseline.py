@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,7 +15,10 @@ from geotoolbox.trainers.counts import Counts, Tally
 from geotoolbox.trainers.source import Source, labelled
 from geotoolbox.trainers.task import Preparation
 
-__all__ = ["BaselineResult", "run_baselines"]
+if TYPE_CHECKING:
+    from sklearn.ensemble import RandomForestClassifier
+
+__all__ = ["BaselineResult", "new_forest", "run_baselines"]
 
 _BLOCK_PX = 512
 _MOST_PX = 4_000_000
@@ -71,14 +74,12 @@ def run_baselines(
         seed: What repeats the drawing and the forest.
         reporter: Hears of progress and can cancel.
     """
-    from sklearn.ensemble import RandomForestClassifier
-
     stage = Stage(reporter, "baseline", 3)
     counts = train.class_counts()
     features, classes = _draw(train, preprocess, 3 * _TRAIN_PX / max(int(counts.sum()), 1), seed)
     stage.advance(1, f"{len(classes):,} training pixels")
     most = int(counts.argmax())
-    forest = RandomForestClassifier(_TREES, max_depth=_DEPTH, n_jobs=2, random_state=seed)
+    forest = new_forest(seed)
     forest.fit(features, classes)
     stage.advance(1, "random forest")
     models: dict[str, Callable[[Features], NDArray[np.int64]]] = {
@@ -88,6 +89,13 @@ def run_baselines(
     results = _test(validation, preprocess, models, seed, reporter)
     stage.advance(1)
     return results
+
+
+def new_forest(seed: int, trees: int = _TREES) -> RandomForestClassifier:
+    """Return the random forest that baselines and cross-validation use, not fitted yet."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    return RandomForestClassifier(trees, max_depth=_DEPTH, n_jobs=2, random_state=seed)
 
 
 def _draw(

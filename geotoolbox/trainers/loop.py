@@ -61,6 +61,8 @@ class Loop(pl.Callback):
         self._losses: list[Tensor] = []
         self._stage: Stage | None = None
         self.each_epoch: Callable[[nn.Module, int], None] | None = None
+        self.agree: Callable[[float], float] = float  # on a time, where several processes train
+        self.writes = True
 
     @property
     def seconds(self) -> float:
@@ -124,7 +126,7 @@ class Loop(pl.Callback):
         """
         if self.options.max_minutes is None:
             return 0.0
-        spent = self.seconds / (self.options.max_minutes * 60 * _SHARE)
+        spent = self.agree(self.seconds / (self.options.max_minutes * 60 * _SHARE))
         return min(max((spent - _SLACK) / (1 - _SLACK), 0.0), 1.0)
 
     def on_train_batch_end(
@@ -134,14 +136,22 @@ class Loop(pl.Callback):
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
         self._losses.append(loss.detach())
         self._follow(_task(pl_module).model, trainer.global_step)
-        assert self._stage is not None
-        self._stage.advance(1, self._message(trainer.current_epoch + 1))
+        self._report(trainer.global_step, trainer.current_epoch + 1)
         if self.time_share() >= 1 and not trainer.should_stop:
             self._say(
                 f"the time limit of {self.options.max_minutes:g} minutes is reached: training ends in epoch "
                 f"{trainer.current_epoch + 1} of {self.epochs} (raise it for all of them)"
             )
             trainer.should_stop = True
+
+    def _report(self, step: int, epoch: int) -> None:
+        """Tell how far it is: by the steps, or by the time where that ends first."""
+        assert self._stage is not None
+        share = step / self._stage.total
+        if self.options.max_minutes is not None:
+            share = max(share, self.seconds / (self.options.max_minutes * 60 * _SHARE))
+        done = min(share, 1.0) * self._stage.total
+        self._stage.advance(max(done - self._stage.done, 0.0), self._message(epoch))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Validate, write down the epoch, keep the best, and save."""
@@ -162,7 +172,12 @@ class Loop(pl.Callback):
             )
             trainer.should_stop = True
         self.finished = trainer.should_stop or row["epoch"] >= self.epochs
-        write_checkpoint(self.folder, row["epoch"], trainer.save_checkpoint, self.options.keep_checkpoints)
+        if self.writes:
+            write_checkpoint(
+                self.folder, row["epoch"], trainer.save_checkpoint, self.options.keep_checkpoints
+            )
+        else:
+            trainer.save_checkpoint(self.folder / "not-written")  # where all must meet
 
     def _row(self, trainer: pl.Trainer, result: Validation) -> dict[str, Any]:
         losses = torch.stack(self._losses) if self._losses else torch.full((1,), math.nan)

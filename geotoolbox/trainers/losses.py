@@ -56,11 +56,12 @@ class SegmentationLoss(nn.Module):
         weights = None if class_weights is None else torch.as_tensor(class_weights, dtype=torch.float32)
         self.register_buffer("weights", weights, persistent=False)
         self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
+        self.total: Callable[[Tensor], Tensor] | None = None  # over all processes that share a batch
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
         """Compute the loss of logits (N, K, H, W) against class indices (N, H, W)."""
         labelled = mask != self.ignore_index
-        if not bool(labelled.any()):
+        if self.total is None and not bool(labelled.any()):
             return logits.sum() * 0.0
         flat = logits.movedim(1, -1)[labelled].float()
         truth = mask[labelled]
@@ -74,6 +75,11 @@ class SegmentationLoss(nn.Module):
         return {"ce": self._ce, "focal": self._focal, "dice": self._dice, "jaccard": self._jaccard}[name]
 
     def _ce(self, logits: Tensor, truth: Tensor) -> Tensor:
+        if self.total is not None:
+            summed = F.cross_entropy(
+                logits, truth, self.weights, label_smoothing=self.label_smoothing, reduction="sum"
+            )
+            return self._share(summed, self._weight_of(truth))
         if self.weights is not None and not bool(self.weights[truth].any()):
             return logits.sum() * 0.0
         return F.cross_entropy(logits, truth, self.weights, label_smoothing=self.label_smoothing)
@@ -81,27 +87,40 @@ class SegmentationLoss(nn.Module):
     def _focal(self, logits: Tensor, truth: Tensor) -> Tensor:
         surprise = F.cross_entropy(logits, truth, reduction="none")
         focal = (1 - torch.exp(-surprise)) ** _GAMMA * surprise
+        if self.total is not None:
+            weight = self._weight_of(truth)
+            return self._share((focal * weight).sum(), weight)
         if self.weights is None:
             return focal.mean()
         weight = self.weights[truth]
         return (focal * weight).sum() / weight.sum().clamp_min(_EPSILON)
 
     def _dice(self, logits: Tensor, truth: Tensor) -> Tensor:
-        both, sums, present = _overlaps(logits, truth)
+        both, sums, present = self._overlaps(logits, truth)
         return self._mean(1 - (2 * both + _EPSILON) / (sums + _EPSILON), present)
 
     def _jaccard(self, logits: Tensor, truth: Tensor) -> Tensor:
-        both, sums, present = _overlaps(logits, truth)
+        both, sums, present = self._overlaps(logits, truth)
         return self._mean(1 - (both + _EPSILON) / (sums - both + _EPSILON), present)
 
     def _mean(self, terms: Tensor, present: Tensor) -> Tensor:
         weight = present.float() if self.weights is None else present * self.weights
         return (terms * weight).sum() / weight.sum().clamp_min(_EPSILON)
 
+    def _overlaps(self, logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return, by class, probability mass on the class's pixels, total mass of both, and presence."""
+        probability = logits.softmax(dim=1)
+        hot = F.one_hot(truth, logits.shape[1]).to(probability.dtype)
+        both, sums, pixels = (probability * hot).sum(dim=0), probability.sum(dim=0), hot.sum(dim=0)
+        if self.total is not None:
+            both, sums, pixels = self.total(torch.stack([both, sums, pixels]))
+        return both, sums + pixels, pixels > 0
 
-def _overlaps(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return, by class, probability mass on the class's pixels, total mass of both, and presence."""
-    probability = logits.softmax(dim=1)
-    hot = F.one_hot(truth, logits.shape[1]).to(probability.dtype)
-    both = (probability * hot).sum(dim=0)
-    return both, probability.sum(dim=0) + hot.sum(dim=0), hot.any(dim=0)
+    def _weight_of(self, truth: Tensor) -> Tensor:
+        return torch.ones_like(truth, dtype=torch.float32) if self.weights is None else self.weights[truth]
+
+    def _share(self, summed: Tensor, weight: Tensor) -> Tensor:
+        """Return the mean over the pixels of all processes."""
+        assert self.total is not None
+        above, below = self.total(torch.stack([summed, weight.sum()]))
+        return above / below.clamp_min(_EPSILON)

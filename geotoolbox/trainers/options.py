@@ -15,7 +15,7 @@ __all__ = ["CLASS_WEIGHT_POWERS", "TrainOptions"]
 CLASS_WEIGHT_POWERS: Mapping[str, float] = {"none": 0.0, "soft": 0.25, "balanced": 1.0}
 """A class of frequency f gets the weight f to the power of minus this."""
 
-_NO_MATTER = ("resume", "workers", "memory_mb", "baseline", "keep_checkpoints", "keep_best")
+_NO_MATTER = ("resume", "workers", "processes", "memory_mb", "baseline", "keep_checkpoints", "keep_best")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,9 @@ class TrainOptions:
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         precision: ``auto``, ``32``, ``16-mixed`` or ``bf16-mixed``.
         workers: Processes that read patches; 0 reads in the main process.
+        processes: Processes that train together, each on a part of every batch (one for each GPU, or on the
+            processors); the losses are the same to rounding. Not for networks with parameters that a step does
+            not use.
         memory_mb: Images and labels up to this size are read once and kept in memory, in MB.
         keep_checkpoints: How many checkpoints stay on the disk, at least 2.
         resume: Go on from the last good checkpoint of the same run.
@@ -97,6 +100,7 @@ class TrainOptions:
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "32", "16-mixed", "bf16-mixed"] = "auto"
     workers: int = 0
+    processes: int = 1
     memory_mb: int = 1500
     keep_checkpoints: int = 2
     resume: bool = True
@@ -108,12 +112,20 @@ class TrainOptions:
             ("epochs", 1, 10**6), ("learning_rate", 1e-9, 10), ("weight_decay", 0, 10),
             ("label_smoothing", 0, 0.99), ("minimum_labelled", 0, 1), ("ema_decay", 0, 0.99999),
             ("gradient_clip", 0, 1e6), ("workers", 0, 256), ("keep_checkpoints", 2, 10**6),
-            ("seed", 0, 2**31 - 1), ("memory_mb", 0, 10**7),
+            ("seed", 0, 2**31 - 1), ("memory_mb", 0, 10**7), ("processes", 1, 256),
         ):  # fmt: skip
             self._check(name, least, most)
         for name in ("max_minutes", "patience_epochs"):
             if getattr(self, name) is not None:
                 self._check(name, 1e-6, 10**6)
+        if self.batch_size % self.processes:
+            raise BadInput(
+                explain(
+                    "the batch cannot be shared evenly",
+                    got=f"{self.batch_size} patches, {self.processes} processes",
+                    fix=f"use a batch size that is a multiple of {self.processes}",
+                )
+            )
         if self.class_weights not in CLASS_WEIGHT_POWERS:
             raise BadInput(
                 explain(

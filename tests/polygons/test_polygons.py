@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import geopandas as gpd
@@ -35,6 +37,13 @@ def blobs(height: int, width: int, seed: int = 0, smooth: float = 3.0) -> np.nda
 def burn(frame: gpd.GeoDataFrame, shape: tuple[int, int], transform: Affine) -> np.ndarray:
     pairs = zip(frame.geometry, frame["value"], strict=True)
     return rasterize(pairs, shape, transform=transform, dtype="uint8")
+
+
+def default_style(path: Path) -> str:
+    """Return the style that a GeoPackage brings along for QGIS."""
+    with closing(sqlite3.connect(path)) as database:
+        ((style,),) = database.execute("SELECT styleQML FROM layer_styles WHERE useAsDefault").fetchall()
+    return str(style)
 
 
 @settings(max_examples=20, deadline=None)
@@ -136,7 +145,17 @@ def test_names_come_from_the_map_and_s15_no_name_is_a_formula(tmp_path: Path) ->
     for frame in (gpd.read_file(tmp_path / "p.gpkg"), gpd.read_file(tmp_path / "p.geojson")):
         assert frame["class"].tolist() == ["water", "'=cmd|'calc'", "forest"]
     assert gpd.read_file(tmp_path / "p.geojson").crs.to_epsg() == 4326
-    assert 'label="forest"' in (tmp_path / "p.qml").read_text()
+    assert 'label="forest"' in default_style(tmp_path / "p.gpkg")
+    assert 'label="forest"' in (tmp_path / "p.qml").read_text()  # of the other two formats
+
+
+def test_a_map_and_its_polygons_may_have_one_name(tmp_path: Path) -> None:
+    source = write_raster(tmp_path / "w.tif", np.array([[1, 2], [3, 3]], "uint8"))
+    finalize_class_map(source, tmp_path / "map.tif", CLASSES, 255)
+    raster_style = (tmp_path / "map.qml").read_bytes()
+    for name in ("map.gpkg", "map.geojson"):
+        polygonize(tmp_path / "map.tif", tmp_path / name)
+    assert (tmp_path / "map.qml").read_bytes() == raster_style
 
 
 def test_names_and_colours_of_a_foreign_map_come_from_its_own_table(tmp_path: Path) -> None:
@@ -150,7 +169,7 @@ def test_names_and_colours_of_a_foreign_map_come_from_its_own_table(tmp_path: Pa
     polygonize(source, tmp_path / "p.gpkg")
     frame = gpd.read_file(tmp_path / "p.gpkg")
     assert dict(zip(frame["value"], frame["class"], strict=True)) == {1: "lake", 2: "wood", 7: "class 7"}
-    assert "0,200,0" in (tmp_path / "p.qml").read_text()
+    assert "0,200,0" in default_style(tmp_path / "p.gpkg")
 
 
 def test_s05_a_map_that_reads_other_files_is_refused(tmp_path: Path) -> None:

@@ -36,7 +36,9 @@ def test_r02_law_4_kill_minus_9_at_20_points_and_rerun_gives_the_same_bytes(tmp_
     duration = time.monotonic() - start
     _clear(folder)
     killed = 0
-    for point in np.random.default_rng(7).uniform(0.05, 0.95, 20):
+    for tried, point in enumerate(np.random.default_rng(7).uniform(0.05, 0.95, 80)):
+        if tried >= 20 and killed >= 5:  # a machine that gets quicker meanwhile needs more tries
+            break
         process = context.Process(target=predict_small, args=(folder,))
         process.start()
         process.join(point * duration)

@@ -36,6 +36,7 @@ sizes = st.one_of(st.integers(1, 70), st.sampled_from([1, 31, 32, 33, 37, 61, 64
 @example(1, 1, (None, None))
 @example(1, 67, (0, 0))
 @example(67, 1, (16, 8))
+@example(32, 33, (0, 0))  # a tile whose reflection covers as many columns as it has
 def test_law_1_and_2_constant_and_identity_for_any_size(
     height: int, width: int, overlaps: tuple[int | None, int | None]
 ) -> None:

@@ -118,7 +118,7 @@ def test_a_damaged_block_is_made_again_and_another_model_starts_afresh(tmp_path:
     dataset, output = noise(2, 120, 120), tmp_path / "map.tif"
     with pytest.raises(Cancelled):
         predict_scene(dataset, Filter(), output, options=SMALL, reporter=Recorder(stop_after=50))
-    block = sorted((tmp_path / ".map.tif.work" / "blocks").iterdir())[0]
+    block = sorted((tmp_path / ".map.tif.work" / "blocks").rglob("*.tif"))[0]
     data = bytearray(block.read_bytes())
     data[-9] ^= 1
     block.write_bytes(data)

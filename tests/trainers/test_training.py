@@ -298,3 +298,10 @@ def test_the_task_runs_in_a_plain_lightning_trainer(tmp_path: Path) -> None:
     )  # fmt: skip
     trainer.fit(task, loader, loader)
     assert {"train_loss", "val_loss", "val_mean_iou", "val_overall_accuracy"} <= set(trainer.callback_metrics)
+
+
+def test_the_time_left_knows_the_time_limit(tmp_path: Path) -> None:
+    listener = Listener()
+    train(tmp_path, replace(FAST, epochs=5000, max_minutes=0.05), listener)
+    left = [e.seconds_left for e in listener.events if e.kind == "progress" and e.stage == "train" and e.done]
+    assert left and all(0 <= seconds <= 3.0 for seconds in left if seconds is not None)

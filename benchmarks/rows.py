@@ -1,0 +1,400 @@
+"""One function for each row of the table: what is run on which side, and what it is held to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import scenes
+from harness import (
+    FLOOR,
+    OURS,
+    RASTER_VISION,
+    TORCHGEO,
+    Bench,
+    Box,
+    Row,
+    compare_images,
+    compare_masks,
+    exact,
+    median,
+    rate,
+    share,
+    times,
+    verdict,
+)  # fmt: skip
+from rasterio.warp import calculate_default_transform, transform_bounds
+
+SIZE, BATCH, ZONE = 256, 32, "32612"
+THIRD = "EPSG:3857"
+Rows = list[Row]
+
+
+def _job(data: scenes.Data, bench: Bench, kind: str = "plain", **more: Any) -> dict[str, Any]:
+    return {
+        "scenes": data.scenes(kind, ZONE), "labels": data.labels(kind), "size": SIZE, "stride": 128, "batch": BATCH,
+        "workers": 0, "sampler": "random", "warm": 1, "batches": 6 if bench.quick else 16, **more,
+    }  # fmt: skip
+
+
+def _sampled(
+    bench: Bench,
+    job: dict[str, Any],
+    what: str,
+    least: float,
+    *,
+    floor: bool = False,
+    ours: dict[str, Any] | None = None,
+) -> Row:
+    """Run one sampling row: ours and TorchGeo's in turn, and the floor where it is asked for."""
+    sides = [s for s in (OURS, TORCHGEO) if s.there]
+    answers: dict[str, list[dict[str, Any]]] = {OURS.name: [], TORCHGEO.name: [], FLOOR.name: []}
+    for _ in range(bench.rounds):
+        for side in [*sides, *([FLOOR] if floor else [])]:
+            more = ours or {} if side is OURS else {}
+            answers[side.name].append(bench.ask(side, "sampling", **{**job, **more}))
+    mine, theirs, bare = (rate(answers[s.name]) for s in (OURS, TORCHGEO, FLOOR))
+    ratio, target, reached = mine / theirs, f"≥ {least:g} ×", verdict(mine / theirs, least)
+    note = "" if job["workers"] else _busy(answers[OURS.name], answers[TORCHGEO.name])
+    if floor:
+        target += ", ≥ 0.7 × floor"
+        reached += f", {verdict(mine / bare, 0.7)}"
+        note += f"; floor {bare:.0f}/s: ours is {mine / bare:.2f} of it"
+    pixels = _pixels(bench, job, sides)
+    return Row(
+        what, f"{mine:.0f}/s", f"{theirs:.1f}/s", times(ratio), target, reached, pixels.get(OURS.name, ""),
+        pixels.get(TORCHGEO.name, ""), note,
+    )  # fmt: skip
+
+
+def _busy(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> str:
+    """Compare processor time for a patch, which other programs on the machine disturb less than the clock."""
+    mine, other = (
+        median([{"ms": a["cpu"] / a["patches"] * 1000} for a in answers], "ms") for answers in (ours, theirs)
+    )
+    return f"processor time {mine:.1f} and {other:.1f} ms a patch: {times(other / mine)}"
+
+
+_KNOWN: dict[tuple[Any, ...], dict[str, str]] = {}
+
+
+def _pixels(bench: Bench, job: dict[str, Any], sides: list[Any]) -> dict[str, str]:
+    """Compare the pixels of the sides with exact ones; once for each set of files and CRS."""
+    key = (job["scenes"][0], job["labels"], job.get("crs"))
+    if key not in _KNOWN:
+        _KNOWN[key] = _compare(bench, job, sides)
+    return _KNOWN[key]
+
+
+def _compare(bench: Bench, job: dict[str, Any], sides: list[Any]) -> dict[str, str]:
+    crs, windows = windows_of(job["scenes"][0], job.get("crs"), job["size"])
+    images = [exact(job["scenes"][0], crs, w, job["size"], "bilinear") for w in windows]
+    masks = [exact(job["labels"], crs, w, job["size"], "near") for w in windows]
+    if any(i is None for i in (*images, *masks)):
+        return {}
+    found = {}
+    for side in sides:
+        out = str(bench.work / f"pixels-{side.name}.npz".replace(" ", "-"))
+        one = {**job, "scenes": job["scenes"][:1]}
+        bench.ask(side, "pixels", **one, windows=windows, window_crs=crs, out=out)
+        with np.load(out) as loaded:
+            first = compare_images([loaded[f"image_{n}"] for n in range(len(windows))], images)  # type: ignore[arg-type]
+            second = compare_masks([loaded[f"mask_{n}"] for n in range(len(windows))], masks)  # type: ignore[arg-type]
+        found[side.name] = f"{first}; {second}"
+    return found
+
+
+def windows_of(scene: str, crs: str | None, size: int, count: int = 4) -> tuple[str, list[Box]]:
+    """Return a CRS and windows inside a scene: on its own grid, or on the default grid of another CRS."""
+    with rasterio.open(scene) as source:
+        name, grid, shape = str(source.crs), source.transform, source.shape
+        if crs is not None:
+            grid, width, height = calculate_default_transform(
+                source.crs, crs, *source.shape[::-1], *source.bounds
+            )
+            name, shape = crs, (height, width)
+    steps = np.linspace(0.2, 0.8, count)
+    boxes = []
+    for number, part in enumerate(steps):
+        row, col = int(part * (shape[0] - size)), int(steps[::-1][number] * (shape[1] - size))
+        west, north = grid * (col, row)
+        boxes.append((west, north + size * grid.e, west + size * grid.a, north))
+    return name, boxes
+
+
+def native(data: scenes.Data, bench: Bench) -> Rows:
+    """Random patches, images on their own grid, labels warped; 0 and 2 workers."""
+    rows = [
+        _sampled(bench, _job(data, bench), "random, images native, labels warped; 0 workers", 10, floor=True)
+    ]
+    job = _job(data, bench, workers=2, warm=4, batches=8 if bench.quick else 24)
+    rows.append(_sampled(bench, job, "the same, 2 workers", 10))
+    return rows
+
+
+def zones(data: scenes.Data, bench: Bench) -> Rows:
+    """All four scenes in two UTM zones: TorchGeo warps those of the second zone onto the first."""
+    job = _job(data, bench, scenes=data.scenes("plain"))
+    return [_sampled(bench, job, "random over two UTM zones (ours: native in both)", 10)]
+
+
+def batch(data: scenes.Data, bench: Bench) -> Rows:
+    """Random batches."""
+    return [_sampled(bench, _job(data, bench, sampler="batch"), "random batch", 15)]
+
+
+def grid(data: scenes.Data, bench: Bench) -> Rows:
+    """Grid with a stride of 128 px."""
+    return [
+        _sampled(
+            bench, _job(data, bench, sampler="grid", batches=8 if bench.quick else 32), "grid, stride 128", 6
+        )
+    ]
+
+
+def third(data: scenes.Data, bench: Bench) -> Rows:
+    """Everything onto a third CRS."""
+    job = _job(data, bench, crs=THIRD, batches=3 if bench.quick else 8)
+    return [_sampled(bench, job, f"all warped onto {THIRD}, bilinear images", 20)]
+
+
+def deflate(data: scenes.Data, bench: Bench) -> Rows:
+    """Deflate, from the first batch of a new process on."""
+    job = _job(
+        data, bench, "deflate", warm=0, batches=4 if bench.quick else 16, scenes=data.scenes("deflate", ZONE)
+    )
+    same = _sampled(bench, job, "deflate, cold, the same random patches", 1)
+    near = _sampled(bench, job, "deflate, cold, sampler with locality", 3, ours={"locality": 16})
+    block = bench.ask(FLOOR, "decoding", scenes=data.scenes("deflate", ZONE))["ms_per_block"]
+    note = f"decoding a block of 512 px takes {block:.0f} ms; a random patch meets 2.25 of them"
+    return [same, Row(*(getattr(near, n) for n in Row.__slots__[:-1]), note=f"{near.note}; {note}")]
+
+
+def vectors(data: scenes.Data, bench: Bench) -> Rows:
+    """20,000 polygons burned onto windows."""
+    path = scenes.make_polygons(data)
+    crs, windows = windows_of(data.scenes()[0], None, SIZE, 16)
+    job = {"polygons": path, "windows": windows, "window_crs": crs, "crs": crs, "size": SIZE}
+    answers = bench.in_turn(
+        [s for s in (OURS, TORCHGEO) if s.there], "vectors", **job, seconds=2 if bench.quick else 6
+    )
+    mine, theirs = median(answers[OURS.name], "ms"), median(answers.get(TORCHGEO.name, []), "ms")
+    busy, other = median(answers[OURS.name], "cpu_ms"), median(answers.get(TORCHGEO.name, []), "cpu_ms")
+    pixels = _vector_pixels(bench, job)
+    return [
+        Row(
+            "vector labels, 20,000 polygons",
+            f"{mine:.2f} ms a sample",
+            f"{theirs:.0f} ms",
+            times(theirs / mine),
+            "≥ 20 ×",
+            verdict(theirs / mine, 20),
+            pixels.get(OURS.name, ""),
+            pixels.get(TORCHGEO.name, ""),
+            note=f"processor time {busy:.1f} and {other:.0f} ms: {times(other / busy)}",
+        )
+    ]
+
+
+def _vector_pixels(bench: Bench, job: dict[str, Any]) -> dict[str, str]:
+    """Compare burned masks with polygons whose vertices are transformed exactly and burned by GDAL."""
+    import geopandas as gpd
+    from affine import Affine
+    from rasterio.features import rasterize
+
+    size = job["size"]
+    truth = []
+    for west, south, east, north in job["windows"][:4]:
+        near = transform_bounds(job["crs"], "EPSG:4326", west, south, east, north)
+        table = gpd.read_file(job["polygons"], bbox=near, engine="pyogrio")
+        dense = table.geometry.segmentize(1e-4).to_crs(job["crs"])
+        to_grid = Affine((east - west) / size, 0, west, 0, -(north - south) / size, north)
+        pairs = list(zip(dense, table["crop"], strict=True))
+        truth.append(rasterize(pairs, (size, size), transform=to_grid, dtype="int32").astype(float))
+    found = {}
+    for side in (s for s in (OURS, TORCHGEO) if s.there):
+        out = str(bench.work / f"polygons-{side.name}.npz".replace(" ", "-"))
+        bench.ask(side, "vector_pixels", **{**job, "windows": job["windows"][:4]}, out=out)
+        with np.load(out) as loaded:
+            found[side.name] = compare_masks([loaded[f"mask_{n}"] for n in range(4)], truth)
+    return found
+
+
+def index(data: scenes.Data, bench: Bench) -> Rows:
+    """Many small files: built, opened again, looked up."""
+    count = 1_000 if bench.quick else 100_000
+    files = scenes.make_small(data, count)
+    ours = bench.ask(OURS, "index", files=files, seconds=1)
+    theirs = {"files_per_s": float("nan"), "lookup_ms": float("nan")}
+    if TORCHGEO.there:
+        theirs = bench.ask(TORCHGEO, "index", files=files[: min(count, 2_000)], rows=count, seconds=2)
+    look, built, again = ours["lookup_ms"], ours["files_per_s"], ours["reopen_s"]
+    return [
+        Row(
+            f"index of {count:,} files: look-up", f"{look:.3f} ms", f"{theirs['lookup_ms']:.1f} ms",
+            times(theirs["lookup_ms"] / look), "< 0.1 ms", verdict(0.1 / look, 1),
+        ),
+        Row(
+            "index: opened again", f"{again:.2f} s", f"rebuilt: {count / theirs['files_per_s']:.0f} s",
+            times(count / theirs["files_per_s"] / again), "< 1 s", verdict(1 / again, 1),
+            note=f"with every file checked for changes: {ours['refresh_s']:.1f} s",
+        ),
+        Row(
+            "index: built", f"{built:.0f} files/s", f"{theirs['files_per_s']:.0f} files/s",
+            times(built / theirs["files_per_s"]), "≥ 300 files/s", verdict(built / 300, 1),
+        ),
+    ]  # fmt: skip
+
+
+def iobench(data: scenes.Data, bench: Bench) -> Rows:
+    """One scene, raw (labels in another CRS) and preprocessed (labels on the image grid), random and grid."""
+    rows = []
+    for name, labels in (("raw", data.labels()), ("preprocessed", data.gridded)):
+        for sampler in ("random", "grid"):
+            job = _job(data, bench, sampler=sampler, stride=SIZE, scenes=data.scenes()[:1], labels=labels)
+            rows.append(_sampled(bench, job, f"IOBench-like, one scene: {name} {sampler}", 3))
+    return rows
+
+
+def training(data: scenes.Data, bench: Bench) -> Rows:
+    """From reading to the optimiser's step: U-Net, ResNet-18, 128 px."""
+    job = _job(data, bench, size=128, warm=2, batches=3 if bench.quick else 8, classes=20, threads=2)
+    answers = bench.in_turn([s for s in (OURS, TORCHGEO) if s.there], "training", **job)
+    mine, theirs = rate(answers[OURS.name]), rate(answers.get(TORCHGEO.name, []))
+    return [
+        Row(
+            "training step, U-Net ResNet-18, 128 px",
+            f"{mine:.1f}/s",
+            f"{theirs:.1f}/s",
+            times(mine / theirs),
+            "≥ 1.5 ×",
+            verdict(mine / theirs, 1.5),
+        )
+    ]
+
+
+def prediction(data: scenes.Data, bench: Bench) -> Rows:
+    """A whole scene with one network and overlap, against Raster Vision; overhead; the cost of a free model."""
+    common = {
+        "classes": 10, "bands": 7, "tile": 256, "overlap": 64, "halo": 0, "batch": 8, "threads": 2,
+        "work": str(bench.work),
+    }  # fmt: skip
+    scene = scenes.make(data.folder.parent, 1024 if bench.quick else 4096, scenes.zion_folder()).scenes()[0]
+    rows = [_against_raster_vision(bench, scene, {**common, "net": "small"})]
+    rows.append(_overhead(bench, scene, {**common, "net": "small"}))
+    free = bench.ask(OURS, "predict", scene=scene, net="linear", **{**common, "classes": 4})
+    speed = free["pixels"] * scenes.BANDS * 2 / free["seconds"] / 1e6
+    rows.append(
+        Row(
+            "prediction with a free model (one matrix a pixel, 4 classes)",
+            f"{speed:.0f} MB/s of input",
+            "–",
+            "–",
+            "≥ 60 MB/s",
+            verdict(speed / 60, 1),
+            note=f"of {free['seconds']:.1f} s the model takes {free['model_s']:.1f} s",
+        )
+    )
+    if not bench.quick:
+        rows.append(_memory(bench, data, {**common, "net": "linear"}))
+    return rows
+
+
+def _against_raster_vision(bench: Bench, scene: str, job: dict[str, Any]) -> Row:
+    sides = [s for s in (OURS, RASTER_VISION) if s.there]
+    outs = {s.name: str(bench.work / f"map-{n}.npy") for n, s in enumerate(sides)}
+    answers: dict[str, list[dict[str, Any]]] = {s.name: [] for s in sides}
+    for _ in range(bench.rounds):
+        for side in sides:
+            answers[side.name].append(bench.ask(side, "predict", scene=scene, out=outs[side.name], **job))
+    mine, theirs = (
+        median(answers[OURS.name], "seconds"),
+        median(answers.get(RASTER_VISION.name, []), "seconds"),
+    )
+    note = ""
+    if RASTER_VISION.there:
+        one, other = (np.load(outs[s.name]).astype(np.int64) for s in (OURS, RASTER_VISION))
+        same = int((one == other + 1).sum())
+        note = f"the two maps agree on {share(same, one.size)} of the pixels"
+    return Row(
+        "whole-scene prediction, same network and overlap, saved", f"{mine:.1f} s", f"{theirs:.1f} s (Raster Vision)",
+        times(theirs / mine), "≥ 2 ×", verdict(theirs / mine, 2), note=note,
+    )  # fmt: skip
+
+
+def _overhead(bench: Bench, scene: str, job: dict[str, Any]) -> Row:
+    whole = [bench.ask(OURS, "predict", scene=scene, **job) for _ in range(bench.rounds)]
+    alone = [bench.ask(OURS, "forward", tiles=whole[0]["tiles"], **job) for _ in range(bench.rounds)]
+    mine, least = median(whole, "seconds"), median(alone, "seconds")
+    return Row(
+        "prediction, against the forward passes alone", f"{mine:.1f} s", f"{least:.1f} s (forward)",
+        f"{mine / least:.2f}", "≤ 1.1", verdict(1.1 / (mine / least), 1),
+        note=f"{whole[0]['tiles']} tiles; within prediction the model takes {median(whole, 'model_s'):.1f} s",
+    )  # fmt: skip
+
+
+def _memory(bench: Bench, data: scenes.Data, job: dict[str, Any]) -> Row:
+    """Predict 20,000 × 20,000 pixels on both sides and compare the peaks of memory."""
+    path = Path(data.folder.parent) / "large.tif"
+    if not path.exists():
+        _large(path, data.scenes()[0])
+    answers = {
+        s.name: bench.ask(s, "predict", scene=str(path), **job) for s in (OURS, RASTER_VISION) if s.there
+    }
+    mine = answers[OURS.name]
+    theirs = answers.get(RASTER_VISION.name, {"peak_mb": float("nan"), "seconds": float("nan")})
+    ratio = theirs["peak_mb"] / mine["peak_mb"]
+    return Row(
+        "memory at 20,000 × 20,000, 10 classes", f"{mine['peak_mb'] / 1024:.2f} GiB",
+        f"{theirs['peak_mb'] / 1024:.1f} GiB (Raster Vision)", times(ratio), "≤ 1/5", verdict(ratio, 5),
+        note=f"{mine['seconds']:.0f} s and {theirs['seconds']:.0f} s, a free model",
+    )  # fmt: skip
+
+
+def _large(path: Path, scene: str, side: int = 20_000) -> None:
+    """Write a scene of 20,000 × 20,000 pixels and 7 bands from a smaller one, in strips."""
+    with rasterio.open(scene) as source:
+        rows = source.read(window=((0, 512), (0, source.width)))
+        profile = {**source.profile, "driver": "GTiff", "width": side, "height": side, "bigtiff": "yes"}
+    with rasterio.open(path, "w", **profile) as out:
+        strip = np.tile(rows, (1, 1, -(-side // rows.shape[2])))[:, :, :side]
+        for top in range(0, side, 512):
+            height = min(512, side - top)
+            out.write(strip[:, :height], window=((top, top + height), (0, side)))
+
+
+def start_up(data: scenes.Data, bench: Bench) -> Rows:
+    """Starting: the import, and the command line's help."""
+    ours = bench.ask(OURS, "start_up")
+    theirs = bench.ask(TORCHGEO, "start_up")["seconds"] if TORCHGEO.there else float("nan")
+    note = f"of which Python itself {ours['python_s']:.2f} s; with geotoolbox.datasets {ours['datasets_s']:.2f} s"
+    return [
+        Row(
+            "`import geotoolbox`", f"{ours['seconds']:.2f} s", f"{theirs:.1f} s (`import torchgeo.datasets`)",
+            times(theirs / ours["seconds"]), "≤ 0.3 s", verdict(0.3 / ours["seconds"], 1), note=note,
+        ),
+        Row("`geotoolbox --help`", f"{ours['help_s']:.2f} s", "–", "–", "≤ 0.5 s", verdict(0.5 / ours["help_s"], 1)),
+    ]  # fmt: skip
+
+
+ROWS: dict[str, Callable[[scenes.Data, Bench], Rows]] = {
+    f.__name__: f
+    for f in (
+        start_up,
+        native,
+        zones,
+        batch,
+        grid,
+        third,
+        deflate,
+        vectors,
+        index,
+        iobench,
+        training,
+        prediction,
+    )
+}
+QUICK = ("start_up", "native", "batch", "grid", "third", "deflate", "vectors", "index")

@@ -1,0 +1,94 @@
+"""The rows of an index as columns: what a look-up needs at hand, and the rest made when a row is asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, overload
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from geotoolbox.core.query import TimeInterval
+from geotoolbox.indexing.records import FileRecord, header_from_json, time_from_seconds
+
+__all__ = ["FOREVER_S", "RecordTable", "extents", "seconds_of"]
+
+FOREVER_S = 1e12
+"""What stands for an open end of an interval, in seconds since 1970."""
+
+
+@dataclass(slots=True)
+class RecordTable(Sequence[FileRecord]):
+    """Records that are kept as columns; a record is made when it is asked for, and kept.
+
+    Attributes:
+        paths: The files.
+        headers: The headers as JSON.
+        native: The footprints in the files' own CRS, as WKB.
+        footprints: (n,) polygons in longitude and latitude.
+        times: (n, 2) start and end in seconds since 1970, NaN where open.
+        tag_times: The same, as the files themselves say.
+        states: (n, 2) size in bytes and time of change in ns.
+    """
+
+    paths: list[str]
+    headers: Sequence[Any]
+    native: Sequence[Any]
+    footprints: NDArray[np.object_]
+    times: NDArray[np.float64]
+    tag_times: NDArray[np.float64]
+    states: NDArray[np.int64]
+    _made: dict[int, FileRecord] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @overload
+    def __getitem__(self, index: int) -> FileRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[FileRecord]: ...
+    def __getitem__(self, index: int | slice) -> FileRecord | Sequence[FileRecord]:
+        """Return a record, or several."""
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(len(self))))
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        index %= len(self)
+        found = self._made.get(index)
+        if found is None:
+            found = self._made[index] = self._record(index)
+        return found
+
+    def __iter__(self) -> Iterator[FileRecord]:
+        return (self[i] for i in range(len(self)))
+
+    def _record(self, index: int) -> FileRecord:
+        header, native = _plain(self.headers[index]), shapely.from_wkb(_plain(self.native[index]))
+        footprint = self.footprints[index]
+        if shapely.equals_identical(native, footprint):
+            native = footprint
+        return FileRecord(header_from_json(header), native, footprint, time_from_seconds(self.times[index]))
+
+
+def _plain(value: Any) -> Any:
+    return value.as_py() if hasattr(value, "as_py") else value
+
+
+def seconds_of(time: TimeInterval) -> tuple[float, float]:
+    """Return (start, end) in seconds since 1970, NaN where open."""
+    nan = math.nan
+    return (
+        nan if time.start is None else time.start.timestamp(),
+        nan if time.end is None else time.end.timestamp(),
+    )
+
+
+def extents(footprints: NDArray[np.object_]) -> NDArray[np.float64]:
+    """Return the longer side of each footprint's box, in degrees; 0 for an empty one."""
+    west, south, east, north = shapely.bounds(footprints).T
+    with np.errstate(invalid="ignore"):
+        longest = np.maximum(np.minimum(east - west, 360.0), north - south)
+    return np.nan_to_num(longest, nan=0.0)
