@@ -103,10 +103,11 @@ def read_batch(dataset: GeoDataset, queries: Sequence[Query]) -> list[Sample]:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """The memory of a batch, as tensors: image (N, C, H, W) and mask (N, H, W), where there are such."""
+    """The memory of a batch, as tensors: image (N, C, H, W), mask and valid (N, H, W), where there are such."""
 
     image: torch.Tensor | None = None
     mask: torch.Tensor | None = None
+    valid: torch.Tensor | None = None
 
     @classmethod
     def of(cls, dataset: GeoDataset, queries: Sequence[Query]) -> _Block:
@@ -118,6 +119,7 @@ class _Block:
         return cls(
             _memory((len(queries), bands, *shape), "float32") if bands else None,
             _memory((len(queries), *shape), "int64") if dataset.classes is not None else None,
+            _memory((len(queries), *shape), "bool"),
         )
 
     def slots(self, count: int) -> list[Slot]:
@@ -140,6 +142,10 @@ class _Block:
             sample["image"] = self.image[number]
         if there and self.mask is not None:
             sample["mask"] = self.mask[number]
+        if self.valid is not None and reading.valid.shape == tuple(self.valid.shape[1:]):
+            # By NumPy: torch would wake all of its threads for so little, and they spin.
+            self.valid.numpy()[number] = reading.valid
+            sample["valid"] = self.valid[number]
         return sample
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from affine import Affine
 
 from tests.make import write_raster
-from tests.widgets.lab import Lab, chromium
+from tests.widgets.lab import Lab
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 CLASSES = {1: "water", 2: "forest & <b>wood</b>", 3: "bare rock"}
 COLORS = {1: (38, 110, 190), 2: (30, 104, 52), 3: (178, 168, 158)}
@@ -40,25 +44,16 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Lab]:
     """JupyterLab on the loopback interface, with a token and a port of its own, and a browser."""
-    from playwright.sync_api import expect, sync_playwright
+    from playwright.sync_api import expect
 
     expect.set_options(timeout=20_000)  # a machine that does much else is no failure
-    program = chromium()
-    if program is None:
-        pytest.skip("no Chromium here (Debian: apt-get install chromium)")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=program,
-            args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"],
-        )
-        server = Lab(tmp_path_factory.mktemp("lab"), browser)
-        try:
-            yield server
-        finally:
-            server.stop()
-            browser.close()
+    server = Lab(tmp_path_factory.mktemp("lab"), browser)
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture(scope="session")

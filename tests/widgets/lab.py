@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
@@ -17,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, Page
-
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 _QUIET = {
     "apputils-extension/notification.jupyterlab-settings": {
@@ -45,11 +42,6 @@ _IDLE = """() => {
   const context = window.jupyterapp?.shell?.currentWidget?.context;
   return context?.isReady && context.sessionContext?.session?.kernel?.status === 'idle';
 }"""
-
-
-def chromium() -> str | None:
-    """The Chromium that is installed here, if any."""
-    return next((p for n in CHROMIUM_NAMES if (p := shutil.which(n))), None)
 
 
 def free_port() -> int:
@@ -140,6 +132,13 @@ class Lab:
         """Run code in the notebook's kernel, beside its cells; returns what it prints."""
         out: str = page.evaluate(_RUN, code)
         return out.strip()
+
+    def expect(self, page: Page, code: str, printed: str, within_s: float = 20.0) -> None:
+        """Run code until it prints what is expected: what the page does reaches the kernel a little later."""
+        end = time.monotonic() + within_s
+        while (found := self.python(page, code)) != printed and time.monotonic() < end:
+            page.wait_for_timeout(100)
+        assert found == printed
 
     def theme(self, page: Page, name: str) -> None:
         """Change the theme: ``Light`` or ``Dark``."""

@@ -70,7 +70,7 @@ def test_a_click_on_the_matrix_shows_where_that_confusion_lies(lab: Lab, metrics
     cell(metrics, 1, 0).click()
     expect(cell(metrics, 1, 0)).to_have_attribute("aria-selected", "true")
     expect(metrics.get_by_text("35 pixels are truly")).to_be_visible()
-    assert lab.python(metrics, "print(m.cell, m.blocks)") == "(1, 0) (1, 5)"
+    lab.expect(metrics, "print(m.cell, m.blocks)", "(1, 0) (1, 5)")
     expect(metrics.locator("path.leaflet-interactive")).to_have_count(2)
     expect(metrics.locator(".gt-cell")).to_have_count(2)
     expect(metrics.locator(".gt-cell").first).to_contain_text("30 px")
@@ -79,10 +79,10 @@ def test_a_click_on_the_matrix_shows_where_that_confusion_lies(lab: Lab, metrics
 def test_patch_and_map_follow_each_other(lab: Lab, metrics: Page) -> None:
     metrics.locator(".gt-cell").nth(1).click()
     expect(metrics.locator("path.gt-feature-5[stroke='#ffe600']")).to_have_count(1)
-    assert lab.python(metrics, "print(m.block, m.state.block)") == "5 5"
+    lab.expect(metrics, "print(m.block, m.state.block)", "5 5")
     metrics.locator("path.gt-feature-1").click()
     expect(metrics.locator(".gt-cell[data-id='1']")).to_have_attribute("aria-selected", "true")
-    assert lab.python(metrics, "print(m.block)") == "1"
+    lab.expect(metrics, "print(m.block)", "1")
 
 
 def test_the_matrix_answers_the_keyboard(lab: Lab, metrics: Page) -> None:
@@ -91,10 +91,10 @@ def test_the_matrix_answers_the_keyboard(lab: Lab, metrics: Page) -> None:
     metrics.keyboard.press("Enter")
     expect(cell(metrics, 1, 1)).to_have_attribute("aria-selected", "true")
     expect(cell(metrics, 1, 1)).to_be_focused()
-    assert lab.python(metrics, "print(m.cell)") == "(1, 1)"
+    lab.expect(metrics, "print(m.cell)", "(1, 1)")
     metrics.keyboard.press(" ")
     expect(cell(metrics, 1, 1)).to_have_attribute("aria-selected", "false")
-    assert lab.python(metrics, "print(m.cell, m.measure)") == "() overall accuracy"
+    lab.expect(metrics, "print(m.cell, m.measure)", "() overall accuracy")
     said = cell(metrics, 1, 0).get_attribute("aria-label")
     assert said is not None and "35 pixels" in said and "truly" in said
 
@@ -102,7 +102,7 @@ def test_the_matrix_answers_the_keyboard(lab: Lab, metrics: Page) -> None:
 def test_what_the_matrix_counts_can_be_chosen(lab: Lab, metrics: Page) -> None:
     metrics.get_by_role("button", name="pixels", exact=True).click()
     expect(cell(metrics, 1, 0)).to_have_text("35")
-    assert lab.python(metrics, "print(m.normalize)") == "none"
+    lab.expect(metrics, "print(m.normalize)", "none")
     metrics.get_by_role("button", name="% of reference", exact=True).click()
     expect(cell(metrics, 1, 0)).to_have_text("1.7")
 
@@ -154,7 +154,7 @@ def test_training_from_form_to_curves_with_pause_reload_and_cancel(
     expect(page.locator(".gt-trainer img.widget-image").first).to_be_visible(timeout=PATIENCE_MS)
     expect(status).to_contain_text("left")
     begin = time.monotonic()
-    assert lab.python(page, "print(6 * 7)") == "42"  # the kernel is free meanwhile
+    lab.expect(page, "print(6 * 7)", "42")  # the kernel is free meanwhile
     assert time.monotonic() - begin < 5
     assert listening_ports(family(lab.process.pid)) == ports  # training opens no port
 
@@ -165,7 +165,7 @@ def test_training_from_form_to_curves_with_pause_reload_and_cancel(
     expect(page.locator(".gt-figure svg")).to_have_count(2)
     page.locator(".gt-pause").click()
     expect(page.locator(".gt-status").first).to_contain_text("paused", timeout=PATIENCE_MS)
-    assert lab.python(page, "print(t.run.state, t.form.disabled)") == "paused True"
+    lab.expect(page, "print(t.run.state, t.form.disabled)", "paused True")
     page.locator(".gt-resume").click()
     expect(page.locator(".gt-status").first).to_contain_text("training", timeout=PATIENCE_MS)
     page.locator(".gt-cancel").click()
@@ -219,11 +219,11 @@ def test_the_explorer_holds_all_panels_on_one_state(
     ):  # fmt: skip
         page.get_by_role("tab", name=tab, exact=True).first.click()
         expect(page.locator(f"{seen}:visible").first).to_be_visible(timeout=60_000)
-        assert lab.python(page, "print(e.tab)") == tab
+        lab.expect(page, "print(e.tab)", tab)
     lab.python(page, "e.tab = 'Train'")
     expect(page.locator(".gt-start")).to_be_visible()
     same = "print(all(p.state is e.state for p in (e.data, e.samples, e.trainer, e.prediction, e.metrics)))"
-    assert lab.python(page, same) == "True"
+    lab.expect(page, same, "True")
     assert page.gt_errors == []  # type: ignore[attr-defined]
     lab.close(page)
 

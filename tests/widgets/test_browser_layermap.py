@@ -332,5 +332,5 @@ def test_a_map_in_a_closed_tab_is_drawn_when_the_tab_opens(lab: Lab, scene: tupl
     shown.wait_for_function(drawn, arg=1)
     shown.get_by_role("tab", name="two").click()
     shown.wait_for_function(drawn, arg=2)
-    assert lab.python(shown, "print(hidden.attached, hidden._overlay.attached)") == "True 2"
+    lab.expect(shown, "print(hidden.attached, hidden._overlay.attached)", "True 2")
     lab.close(shown)

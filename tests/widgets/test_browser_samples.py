@@ -62,7 +62,7 @@ for place, cell in enumerate(browser.gallery.cells):
     good.append(got[3] == 0 if index < 0 else got[:3] == data.classes.colors[index])
 print(json.dumps(all(good)))
 """
-    assert lab.python(page, code) == "true"
+    lab.expect(page, code, "true")
 
 
 def test_gallery_click_selects_on_the_map_and_in_detail(lab: Lab, page: Page) -> None:
