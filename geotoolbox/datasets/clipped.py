@@ -8,18 +8,19 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from geotoolbox.core.classes import IGNORE_INDEX, ClassTable
-from geotoolbox.core.query import Band, Query, Reading, Region, Scene, TimeInterval
-from geotoolbox.datasets.base import GeoDataset, Kind
+from geotoolbox.core.classes import IGNORE_INDEX
+from geotoolbox.core.query import Query, Reading, Region, TimeInterval
+from geotoolbox.datasets.base import GeoDataset
 from geotoolbox.datasets.batches import Slot
 from geotoolbox.datasets.masks import region_in, region_mask
+from geotoolbox.datasets.view import DatasetView
 from geotoolbox.errors import BadInput, NoOverlap, explain
 from geotoolbox.indexing.geometry import LONLAT, transform_geometry
 
 __all__ = ["ClippedDataset"]
 
 
-class ClippedDataset(GeoDataset):
+class ClippedDataset(DatasetView):
     """A view of a dataset inside a region; made by :meth:`GeoDataset.within`.
 
     A pixel belongs to the region when its centre does. Outside, ``valid`` is false, the image is 0 and the
@@ -48,34 +49,11 @@ class ClippedDataset(GeoDataset):
             raise _outside(dataset, self.region)
         self._scenes = tuple(scenes)
 
-    @property
-    def kind(self) -> Kind:
-        """As in the dataset."""
-        return self.dataset.kind
-
-    @property
-    def bands(self) -> tuple[Band, ...]:
-        """As in the dataset."""
-        return self.dataset.bands
-
-    @property
-    def classes(self) -> ClassTable | None:
-        """As in the dataset."""
-        return self.dataset.classes
-
-    def scenes(self) -> tuple[Scene, ...]:
-        """Return the scenes that reach into the region, footprints cut."""
-        return self._scenes
-
     def coverage(self) -> tuple[tuple[BaseGeometry, TimeInterval], ...]:
         """Return where and when there is data inside the region."""
         area = transform_geometry(self.region.geometry, self.region.crs, LONLAT)
         cut = ((polygon.intersection(area), time) for polygon, time in self.dataset.coverage())
         return tuple((polygon, time) for polygon, time in cut if not polygon.is_empty)
-
-    def source_files(self) -> tuple[str, ...]:
-        """Return the files of the dataset."""
-        return self.dataset.source_files()
 
     def explain(self, query: Query) -> str:
         """Say how the dataset reads it, and how much of the grid the region leaves."""

@@ -8,17 +8,17 @@ from typing import Any
 from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
-from geotoolbox.core.classes import ClassTable
-from geotoolbox.core.query import Band, Query, Reading, Scene, TimeInterval
-from geotoolbox.datasets.base import GeoDataset, Kind
+from geotoolbox.core.query import Query, Reading, TimeInterval
+from geotoolbox.datasets.base import GeoDataset
 from geotoolbox.datasets.batches import Slot
+from geotoolbox.datasets.view import DatasetView
 from geotoolbox.errors import BadInput, explain
 from geotoolbox.indexing.geometry import crs_text, transform_geometry
 
 __all__ = ["ReprojectedDataset"]
 
 
-class ReprojectedDataset(GeoDataset):
+class ReprojectedDataset(DatasetView):
     """A view of a dataset whose scenes lie on grids of one CRS; made by :meth:`GeoDataset.to_crs`.
 
     Only the grids that samplers and slices use change: images and labels are read from their own files straight
@@ -54,32 +54,9 @@ class ReprojectedDataset(GeoDataset):
                 explain("there is no grid in this CRS", where=str(crs)[:80], got=str(error)[:200])
             ) from error
 
-    @property
-    def kind(self) -> Kind:
-        """As in the dataset."""
-        return self.dataset.kind
-
-    @property
-    def bands(self) -> tuple[Band, ...]:
-        """As in the dataset."""
-        return self.dataset.bands
-
-    @property
-    def classes(self) -> ClassTable | None:
-        """As in the dataset."""
-        return self.dataset.classes
-
-    def scenes(self) -> tuple[Scene, ...]:
-        """Return the scenes, on their new grids."""
-        return self._scenes
-
     def coverage(self) -> tuple[tuple[BaseGeometry, TimeInterval], ...]:
         """As in the dataset."""
         return self.dataset.coverage()
-
-    def source_files(self) -> tuple[str, ...]:
-        """Return the files of the dataset."""
-        return self.dataset.source_files()
 
     def explain(self, query: Query) -> str:
         """As the dataset."""

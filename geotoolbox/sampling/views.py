@@ -6,16 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from geotoolbox.core.classes import IGNORE_INDEX, ClassTable
-from geotoolbox.core.query import Band, Query, Reading, Scene, TimeInterval
-from geotoolbox.datasets.base import GeoDataset, Kind
+from geotoolbox.core.classes import IGNORE_INDEX
+from geotoolbox.core.query import Query, Reading, TimeInterval
+from geotoolbox.datasets.base import GeoDataset
 from geotoolbox.datasets.batches import Slot
+from geotoolbox.datasets.view import DatasetView
 from geotoolbox.errors import NoOverlap, explain
 
 __all__ = ["TimeSlice"]
 
 
-class TimeSlice(GeoDataset):
+class TimeSlice(DatasetView):
     """A view of a dataset that has data only within an interval of time.
 
     Args:
@@ -47,29 +48,6 @@ class TimeSlice(GeoDataset):
                 )
             )
         self._scenes = tuple(kept)
-
-    @property
-    def kind(self) -> Kind:
-        """As in the dataset."""
-        return self.dataset.kind
-
-    @property
-    def bands(self) -> tuple[Band, ...]:
-        """As in the dataset."""
-        return self.dataset.bands
-
-    @property
-    def classes(self) -> ClassTable | None:
-        """As in the dataset."""
-        return self.dataset.classes
-
-    def scenes(self) -> tuple[Scene, ...]:
-        """Return the scenes of this time, their intervals cut."""
-        return self._scenes
-
-    def source_files(self) -> tuple[str, ...]:
-        """Return the files of the dataset."""
-        return self.dataset.source_files()
 
     def explain(self, query: Query) -> str:
         """Say how the dataset reads the part of the query that is of this time."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -238,14 +239,14 @@ def test_what_cannot_be_shown_is_told(view: LayerMap) -> None:
         LayerMap(basemap="google")
 
 
-def test_recipe_makes_the_same_map(view: LayerMap, scene: Scene) -> None:
+def test_recipe_makes_the_same_map(view: LayerMap, tmp_path: Path) -> None:
     view.layers[0].bands, view.layers[0].gamma = ("nir", "red", "green"), 0.5
     view.layers[1].opacity = 0.25
     view.compare("image", "labels", 0.5)
     view.area = Region(box(-113.2, 37.3, -113.1, 37.4), "EPSG:4326")
-    code, names = view.recipe(), dict[str, Any]()
-    exec(compile(code, "recipe", "exec"), names)
-    again = names["view"]
+    code = view.recipe()
+    (tmp_path / "recipe.py").write_text(code, encoding="utf-8")
+    again = runpy.run_path(str(tmp_path / "recipe.py"))["view"]
     assert [(n.name, n.opacity) for n in again.layers] == [("image", 1.0), ("labels", 0.25)]
     assert again.layers[0].bands == ("nir", "red", "green") and again.layers[0].gamma == 0.5
     assert again.area == view.area and again.comparing["position"] == 0.5

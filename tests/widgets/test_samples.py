@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -212,13 +213,13 @@ def test_nothing_to_sample_is_told() -> None:
         SampleBrowser()
 
 
-def test_recipe_draws_and_decides_the_same(scene: Scene) -> None:
+def test_recipe_draws_and_decides_the_same(scene: Scene, tmp_path: Path) -> None:
     data = RasterDataset(str(scene[0])) & RasterDataset(str(scene[1]), kind="labels")
     browser = SampleBrowser(data, size_px=32, count=9, seed=2, show_map=False).wait()
     browser.exclude(1, 4)
     browser.weigh(2, 3.0)
-    names: dict[str, Any] = {}
-    exec(compile(browser.recipe(), "recipe", "exec"), names)
+    (tmp_path / "recipe.py").write_text(browser.recipe(), encoding="utf-8")
+    names = runpy.run_path(str(tmp_path / "recipe.py"))
     names["browser"].wait()
     assert names["samples"] == browser.samples
 
