@@ -27,6 +27,7 @@ PROTOCOL = 1
 _POLL_S = 0.1
 _GRACE_S = 0.6
 _START_S = 180.0
+_DRAIN_S = 1.0
 _TAIL = 40
 _END = object()
 
@@ -104,6 +105,7 @@ def _follow(
         if event.get("kind") != "result":
             on_event(event)
             continue
+        process.drain(on_line)
         code = event.get("exit_code")
         if code == 0:
             return event
@@ -143,6 +145,7 @@ class _Process:
         self._lines: queue.Queue[Any] = queue.Queue()
         self.tail: Deque[str] = deque(maxlen=_TAIL)
         self._cancel_at: Optional[float] = None
+        self._ended = 0
         try:
             # A list, made here, and no shell; the interpreter is the one that the person has chosen.
             self._process = subprocess.Popen(  # nosec B603
@@ -195,8 +198,9 @@ class _Process:
             except queue.Empty:
                 continue
             if line is _END:
+                self._ended += 1
                 if main:
-                    self._drain(on_line)
+                    self.drain(on_line)
                     if self._cancel_at is not None:
                         raise Cancelled("")
                     return None
@@ -220,17 +224,19 @@ class _Process:
         on_line(line)
         return 0
 
-    def _drain(self, on_line: Callable[[str], None]) -> None:
-        """Take what the process said last on the other stream."""
-        try:
-            while True:
-                _, line = self._lines.get(timeout=0.3)
-                if line is _END:
-                    return
-                self.tail.append(line)
-                on_line(line)
-        except queue.Empty:
-            return
+    def drain(self, on_line: Callable[[str], None]) -> None:
+        """Hand on what the process says last: until both streams end, or for a second when it does not end."""
+        until = time.monotonic() + _DRAIN_S
+        while self._ended < len(self._readers) and time.monotonic() < until:
+            try:
+                _, line = self._lines.get(timeout=_POLL_S)
+            except queue.Empty:
+                continue
+            if line is _END:
+                self._ended += 1
+                continue
+            self.tail.append(line)
+            on_line(line)
 
     def _watch(self, is_cancelled: Callable[[], bool]) -> None:
         """Ask for an end when the person does; take it when the engine does not answer in time."""
