@@ -301,6 +301,59 @@ _ACCURACY = Definition(
     "INPUT=map.tif SAMPLE=reference.gpkg FIELD=reference REPORT=accuracy.html METRICS=accuracy.json",
 )  # fmt: skip
 
+_CROSSVALIDATE = Definition(
+    "crossvalidatesegmentation",
+    "Cross-validate by space",
+    "evaluation",
+    "Says how well a model does on ground that it has not seen, fold by fold, and how much random folds would flatter.",
+    (
+        Step(
+            "crossvalidate",
+            (
+                _IMAGES,
+                _LABELS,
+                _LABEL_RASTER,
+                _AREA,
+                LayerInput(
+                    "REGIONS", "polygons", "regions", "Regions to leave out one by one", optional=True
+                ),
+                LayerInput(
+                    "PREDICT_AREA", "polygons", "predict_area", "Where the map will be made", optional=True
+                ),
+            ),
+            (
+                Output("METRICS", "file", "output", "Numbers", filter="JSON (*.json)"),
+                Output("FOLDS_OUTPUT", "vector", "folds_output", "Test areas of the folds", optional=True),
+            ),
+            basic=("method", "folds", "model", "unlabelled", "seed"),
+            hidden=_FROM_LAYER,
+            titles={"method": "What is left out", "folds": "Rounds", "model": "What is judged"},
+        ),
+    ),
+    ("cross validation", "spatial blocks", "knndm", "transfer"),
+    "INPUT=image.tif LABELS=labels.gpkg FIELD=class METRICS=folds.json",
+)
+_APPLICABILITY = Definition(
+    "applicability",
+    "Area of applicability",
+    "evaluation",
+    "Shows where images resemble what a model was trained on; elsewhere its scores say nothing.",
+    (
+        Step(
+            "applicability",
+            (_IMAGES, _AREA),
+            (
+                Output("OUTPUT", "raster", "output", "Dissimilarity"),
+                Output("INSIDE", "raster", "inside", "Where the model is applicable", optional=True),
+            ),
+            basic=("model",),
+            hidden=_FROM_LAYER,
+        ),
+    ),
+    ("dissimilarity", "extrapolation", "uncertainty"),
+    "MODEL=model.gtb INPUT=image.tif OUTPUT=dissimilarity.tif INSIDE=applicable.tif",
+)
+
 _SCENE = Definition(
     "demoscene",
     "Make the demo scene",
@@ -331,5 +384,7 @@ ALGORITHMS: Tuple[Definition, ...] = (
     _EVALUATE,
     _SAMPLE,
     _ACCURACY,
+    _CROSSVALIDATE,
+    _APPLICABILITY,
 )
 """All algorithms that run jobs; those that make and check the engine stand in ``setup_algorithms``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Iterator, List, Mapping, Optional, Tuple
 
 from qgis.core import (
@@ -60,6 +61,10 @@ _TITLES = {
     "augment": "Augment (flips and turns)",
     "allow_single_class": "Train although there is one class only",
     "all_touched": "Polygons take every pixel they touch",
+    "label_crs": "CRS of labels that do not say it",
+    "label_encoding": "Encoding of the labels' texts",
+    "label_buffer_m": "Radius around points and lines",
+    "label_order": "Overlapping labels: on top is",
     "resume": "Go on where a stopped run ended",
     "strict": "Stop at the first part that fails",
     "maximum_nodata_percent": "Nodata at most",
@@ -284,7 +289,8 @@ def value_of(
     if given is None or given == "":
         return None
     if field["role"] == "input":
-        return algorithm.parameterAsFile(parameters, name, context) or None
+        path = algorithm.parameterAsFile(parameters, name, context)
+        return os.path.abspath(path) if path else None  # the engine stands in another folder
     if field["name"] == "crs":
         crs = algorithm.parameterAsCrs(parameters, name, context)
         return (crs.authid() or crs.toWkt()) if crs.isValid() else None

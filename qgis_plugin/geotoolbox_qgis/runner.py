@@ -141,7 +141,14 @@ def _numbers(version: str) -> Tuple[int, ...]:
 class _Process:
     """A process with lines in and lines out."""
 
-    def __init__(self, command: Sequence[str], folder: Path, *, read_input: bool = True) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        folder: Path,
+        *,
+        read_input: bool = True,
+        variables: Optional[Mapping[str, str]] = None,
+    ) -> None:
         self._lines: queue.Queue[Any] = queue.Queue()
         self.tail: Deque[str] = deque(maxlen=_TAIL)
         self._cancel_at: Optional[float] = None
@@ -154,7 +161,7 @@ class _Process:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 cwd=str(folder),
-                env=clean_environment(),
+                env={**clean_environment(), **(variables or {})},
                 **_own_group(),
             )
         except (OSError, ValueError) as error:
@@ -298,14 +305,23 @@ def run_tool(
     on_line: Callable[[str], None],
     is_cancelled: Callable[[], bool],
     wait_s: Optional[float] = None,
+    variables: Optional[Mapping[str, str]] = None,
 ) -> Tuple[int, List[str]]:
     """Run another program (pip, uv, a Python that is asked for its version) and return its exit code and last lines.
+
+    Args:
+        command: The program and its words.
+        folder: Where it stands.
+        on_line: Hears each line.
+        is_cancelled: Asked ten times a second.
+        wait_s: How long it may take, in seconds.
+        variables: Variables of its environment beside QGIS's cleaned ones.
 
     Raises:
         EngineError: When it cannot be started, or takes longer than ``wait_s``.
         Cancelled: When it was stopped.
     """
-    process = _Process(command, folder, read_input=False)
+    process = _Process(command, folder, read_input=False, variables=variables)
     try:
         until = None if wait_s is None else time.monotonic() + wait_s
         ends = 0

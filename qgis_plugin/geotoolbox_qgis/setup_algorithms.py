@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any, Dict, Optional
@@ -23,11 +25,13 @@ from qgis.core import (
 from qgis.PyQt.QtGui import QIcon
 
 from .about import help_url, plugin_version
+from .connection import fetch, tool_variables
 from .definition import GROUPS
 from .environment import MISSING
 from .help import help_html
-from .install import Installed, Request, check_engine, install, make_plan
+from .install import Hands, Installed, check_engine, install
 from .jobs import ENGINE_VERSION
+from .planning import Request, make_plan
 from .progress import Bar
 from .runner import Cancelled, EngineError
 from .settings import current_engine
@@ -125,7 +129,7 @@ class SetupEngine(_SetupAlgorithm):
         )
         self._add(
             QgsProcessingParameterString("SOURCE", tr("Source of geotoolbox"), optional=True),
-            "A folder or a wheel to install geotoolbox from. Empty: the Python Package Index.",
+            "A folder or a wheel to install geotoolbox from. Empty: what came with this plugin.",
             advanced=True,
         )
         self._add(
@@ -149,9 +153,9 @@ class SetupEngine(_SetupAlgorithm):
         """Say what will be done, and do it."""
         request = Request(
             device=self.parameterAsEnumString(parameters, "DEVICE", context),
-            python=self.parameterAsFile(parameters, "PYTHON", context),
-            source=self.parameterAsString(parameters, "SOURCE", context),
-            folder=self.parameterAsFile(parameters, "FOLDER", context),
+            python=_absolute(self.parameterAsFile(parameters, "PYTHON", context)),
+            source=_absolute(self.parameterAsString(parameters, "SOURCE", context)),
+            folder=_absolute(self.parameterAsFile(parameters, "FOLDER", context)),
             index=self.parameterAsString(parameters, "INDEX_URL", context),
             update=self.parameterAsBoolean(parameters, "UPDATE", context),
             version=ENGINE_VERSION,
@@ -161,7 +165,13 @@ class SetupEngine(_SetupAlgorithm):
             feedback.pushInfo(plan.sentence)
             if self.parameterAsBoolean(parameters, "PLAN_ONLY", context):
                 return {"STATUS": plan.sentence}
-            found = install(plan, feedback.pushConsoleInfo, _events(feedback), feedback.isCanceled)
+            hands = Hands(
+                feedback.pushConsoleInfo,
+                feedback.isCanceled,
+                partial(fetch, feedback=feedback),
+                tool_variables(),
+            )
+            found = install(plan, hands, _events(feedback))
         except Cancelled:
             feedback.pushInfo(tr("Cancelled: what is there is kept; the next time goes on from there."))
             return {}
@@ -230,6 +240,11 @@ class CheckEngine(_SetupAlgorithm):
             Path(path).write_text(page, encoding="utf-8")
             outputs["REPORT"] = path
         return outputs
+
+
+def _absolute(path: str) -> str:
+    """Return a path from the root, where it is one: tools stand in another folder. A program's name stays."""
+    return os.path.abspath(path) if path and (os.sep in path or os.path.exists(path)) else path
 
 
 def _events(feedback: QgsProcessingFeedback) -> Any:

@@ -42,9 +42,12 @@ GROUP = "GeoToolbox"
 _RAMP = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
 
 # What an output is, by its name; order is from the top of the tree to its bottom.
-_ORDER = ("REFERENCE", "POINTS", "ERRORS", "POLYGONS", "OUTPUT", "CONFIDENCE", "ENTROPY", "PROBABILITIES")
+_ORDER = ("REFERENCE", "POINTS", "ERRORS", "FOLDS_OUTPUT", "POLYGONS", "INSIDE", "OUTPUT", "CONFIDENCE", "ENTROPY",
+          "PROBABILITIES")  # fmt: skip
 _TITLES = {
     "ERRORS": "Errors",
+    "FOLDS_OUTPUT": "Folds",
+    "INSIDE": "Applicable",
     "POLYGONS": "Polygons",
     "CONFIDENCE": "Confidence",
     "ENTROPY": "Entropy",

@@ -19,6 +19,7 @@ from geotoolbox_qgis.records import DONE, Record  # isort: skip
 IDS = {
     "inspectlayers", "computeindices", "rasterizelabels", "exportchips", "trainsegmentation", "predictsegmentation",
     "trainandpredict", "polygonizeprediction", "evaluatesegmentation", "samplereference", "accuracyreport", "demoscene",
+    "crossvalidatesegmentation", "applicability",
 }  # fmt: skip
 
 

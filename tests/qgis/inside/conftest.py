@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,13 +22,25 @@ def engine() -> str:
 
 
 @pytest.fixture(scope="session")
-def results(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of results, as the engine writes them (see ``make_results.py``)."""
-    folder = tmp_path_factory.mktemp("results")
+def made(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small results and the demo scene, as the engine writes them (see ``make_results.py``): one start for all."""
+    folder = tmp_path_factory.mktemp("made")
     script = Path(__file__).with_name("make_results.py")
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PROJ", "GDAL"))}
     subprocess.run([engine, "-s", str(script), str(folder)], check=True, env=clean, timeout=280)
     return folder
+
+
+@pytest.fixture(scope="session")
+def results(made: Path) -> Path:
+    """A class map, its polygons and confidence, and a reference that differs from it in known places."""
+    return made / "results"
+
+
+@pytest.fixture(scope="session")
+def scene(made: Path) -> Path:
+    """The demo scene, 128 pixels wide: two images in two UTM zones, labels, areas."""
+    return made / "scene"
 
 
 FAKE_ENGINE = """#!{python}
@@ -92,21 +105,53 @@ def provider(qgis_app, qgis_processing):
     plugin.unload()
 
 
-SCENE = """
-import sys
-from pathlib import Path
-from geotoolbox.jobs.demo_scene import make_demo_scene
-make_demo_scene(Path(sys.argv[1]), seed=3, size_px=128)
-"""
+PROGRAM = shutil.which("qgis_process.bin", path="/usr/bin") or "qgis_process"
+
+
+class Server:
+    """A machine with a fresh profile and the plugin."""
+
+    def __init__(self, home: Path, engine: str) -> None:
+        self.home = home
+        run = home / "run"
+        run.mkdir(mode=0o700)
+        self.environment = {
+            "HOME": str(home),
+            "XDG_RUNTIME_DIR": str(run),
+            "QT_QPA_PLATFORM": "offscreen",
+            "QGIS_PLUGINPATH": str(ROOT / "qgis_plugin"),
+            "GEOTOOLBOX_PYTHON": engine,
+            "PATH": "/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "OMP_NUM_THREADS": "1",
+        }
+
+    def call(self, *words: str) -> subprocess.CompletedProcess:
+        """Run ``qgis_process``."""
+        return subprocess.run(
+            [PROGRAM, *words],
+            env=self.environment,
+            cwd=self.home,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+
+    def run(self, algorithm: str, *words: str) -> dict:
+        """Run an algorithm and return its results."""
+        done = self.call("--json", "run", f"geotoolbox:{algorithm}", "--", *words)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)["results"]
 
 
 @pytest.fixture(scope="session")
-def scene(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo scene, 128 pixels wide: two images in two UTM zones, labels, areas."""
-    folder = tmp_path_factory.mktemp("scene")
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PROJ", "GDAL"))}
-    subprocess.run([engine, "-s", "-c", SCENE, str(folder)], check=True, env=clean, timeout=200)
-    return folder
+def server(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Server:
+    """``qgis_process`` with a profile of its own, the plugin enabled."""
+    made = Server(tmp_path_factory.mktemp("server"), engine)
+    assert "geotoolbox_qgis" in made.call("plugins", "enable", "geotoolbox_qgis").stdout
+    return made
 
 
 class Window:

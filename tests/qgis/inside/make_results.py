@@ -1,7 +1,7 @@
 """Run by the engine's Python: files as the engine writes them, small and known to the pixel.
 
-``make_results.py FOLDER``: a class map of 64 × 64 pixels, its polygons, its confidence, and a reference that differs
-from it in known places.
+``make_results.py FOLDER``: in ``results`` a class map of 64 × 64 pixels, its polygons, its confidence, and a reference
+that differs from it in known places; in ``scene`` the demo scene.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from odc.geo.geobox import GeoBox
 
 from geotoolbox.core.classes import ClassTable
 from geotoolbox.jobs import evaluate
+from geotoolbox.jobs.demo_scene import make_demo_scene
 from geotoolbox.prediction.outputs import BandInfo, write_class_raster, write_raster_atomic
 from geotoolbox.prediction.polygons import polygonize
 from geotoolbox.prediction.sidecars import ramp_style_xml, write_text
@@ -62,4 +63,7 @@ def _measure(path: Path, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    for name in ("results", "scene"):
+        (Path(sys.argv[1]) / name).mkdir()
+    main(Path(sys.argv[1]) / "results")
+    make_demo_scene(Path(sys.argv[1]) / "scene", seed=3, size_px=128)

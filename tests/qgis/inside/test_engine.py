@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -96,6 +97,7 @@ def mapped(scene: Path, trained: dict) -> dict:
         {
             "MODEL": trained["OUTPUT_MODEL"],
             "INPUT": [str(scene / "image_utm32.tif")],
+            "BATCH_SIZE": 1,
             "OUTPUT": str(folder / "map.tif"),
             "POLYGONS": str(folder / "polygons.gpkg"),
             "CONFIDENCE": str(folder / "confidence.tif"),
@@ -133,7 +135,7 @@ from geotoolbox.cli import main
 from geotoolbox.jobs.predict import PredictSettings
 recipe, model, image, output, confidence = sys.argv[1:]
 assert main(["run", recipe]) == 0
-load_model(model).predict(RasterDataset([image]), output, settings=PredictSettings(confidence=confidence))
+load_model(model).predict(RasterDataset([image]), output, settings=PredictSettings(confidence=confidence, batch_size=1))
 """
 
 
@@ -187,13 +189,54 @@ def test_pixels_of_another_size_are_warned_about(scene: Path, trained: dict, tmp
         "gdal:warpreproject", {"INPUT": image, "TARGET_RESOLUTION": 30, "NODATA": 0, "OUTPUT": coarse}
     )
     feedback = Feedback()
-    values = {"MODEL": trained["OUTPUT_MODEL"], "INPUT": [coarse], "OUTPUT": str(tmp_path / "map.tif")}
+    values = {
+        "MODEL": trained["OUTPUT_MODEL"],
+        "INPUT": [coarse],
+        "OUTPUT": str(tmp_path / "map.tif"),
+        "BATCH_SIZE": 1,
+    }
     processing.run(
         "geotoolbox:predictsegmentation", {**values, "BANDS": "blue, green, red, nir"}, feedback=feedback
     )
     warning = next(text for text in feedback.texts if "pixels are" in text)
     assert warning.startswith("WARNING the images' pixels are 3 times those")
     assert feedback.texts.index(warning) < feedback.texts.index("Predict")
+
+
+def test_folds_in_space_say_how_well_a_model_does_elsewhere(scene: Path, tmp_path: Path) -> None:
+    values = {
+        "INPUT": [str(scene / "image_utm32.tif")], "LABELS": str(scene / "labels.gpkg"), "FIELD": "class",
+        "FOLDS": 2, "POINTS": 600, "SEED": 1, "METRICS": str(tmp_path / "folds.json"),
+        "FOLDS_OUTPUT": str(tmp_path / "folds.gpkg"),
+    }  # fmt: skip
+    done = processing.run("geotoolbox:crossvalidatesegmentation", values)
+    numbers = json.loads(Path(done["METRICS"]).read_text())
+    assert done["OVERALL_ACCURACY"] == pytest.approx(numbers["transfer"]["overall_accuracy"])
+    assert done["RANDOM_MEAN_IOU"] == pytest.approx(numbers["random"]["mean_iou"]) and done["FOLDS_DONE"] == 2
+    places = QgsVectorLayer(done["FOLDS_OUTPUT"], "folds")
+    assert places.isValid() and places.featureCount() == 2
+
+
+def test_the_area_of_applicability_is_drawn_and_styled_by_its_files(
+    scene: Path, trained: dict, tmp_path: Path
+) -> None:
+    values = {
+        "MODEL": trained["OUTPUT_MODEL"], "INPUT": [str(scene / "image_utm32.tif")],
+        "OUTPUT": str(tmp_path / "dissimilarity.tif"), "INSIDE": str(tmp_path / "inside.tif"),
+    }  # fmt: skip
+    done = processing.run("geotoolbox:applicability", values)
+    index, inside = QgsRasterLayer(done["OUTPUT"], "index"), QgsRasterLayer(done["INSIDE"], "inside")
+    assert index.renderer().type() == "singlebandpseudocolor"
+    assert {entry.label for entry in inside.renderer().classes()} == {"inside", "outside"}
+    block = inside.dataProvider().block(1, inside.extent(), inside.width(), inside.height())
+    known = [
+        block.value(r, c)
+        for r in range(block.height())
+        for c in range(block.width())
+        if not block.isNoData(r, c)
+    ]
+    assert done["PIXELS"] == len(known) and done["SHARE_INSIDE"] == pytest.approx(sum(known) / len(known))
+    assert 0.5 < done["SHARE_INSIDE"] <= 1
 
 
 def test_cancel_in_the_middle_leaves_no_process_and_no_half_written_file(scene: Path, tmp_path: Path) -> None:

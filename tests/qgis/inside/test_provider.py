@@ -30,7 +30,7 @@ from qgis.PyQt import sip
 IDS = {
     "setupengine", "checkengine", "inspectlayers", "computeindices", "rasterizelabels", "exportchips",
     "trainsegmentation", "predictsegmentation", "trainandpredict", "polygonizeprediction", "evaluatesegmentation",
-    "samplereference", "accuracyreport", "demoscene",
+    "samplereference", "accuracyreport", "demoscene", "crossvalidatesegmentation", "applicability",
 }  # fmt: skip
 
 pytestmark = pytest.mark.usefixtures("provider")
