@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import io
 import re
@@ -16,12 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from shapely.geometry import box
 from sklearn.ensemble import RandomForestClassifier
 
@@ -37,6 +40,7 @@ from geotoolbox.metrics.estimators import DesignSample
 FOLDER = Path(__file__).parent
 IMAGES = FOLDER / "images" / "gallery"
 LONGEST_PX = 1400
+PAGES = ("report", "evaluation_", "framing", "page", "parts", "webmap")  # modules that draw no figure
 
 
 @dataclass(frozen=True)
@@ -306,7 +310,9 @@ def animate_images(s: Scene) -> Path:
     images = np.stack(
         [patch * np.array([1, 1, 2 - green, green])[:, None, None] for green in seasons.values()]
     )
-    return viz.animate_images(images, IMAGES / "animate_images.gif", list(seasons), bands=(3, 2, 1), dpi=64)
+    valid = np.stack([s.valid[40:120, 60:140]] * len(seasons))
+    path = IMAGES / "animate_images.gif"
+    return viz.animate_images(images, path, list(seasons), valid=valid, bands=(3, 2, 1), dpi=64)
 
 
 def add_scale_bar(s: Scene) -> Axes:
@@ -374,33 +380,76 @@ def page() -> str:
         parts.append(f"## {heading}\n")
         for function in functions:
             title, _, said = (function.__doc__ or "").partition(". ")
-            suffix = "gif" if function is animate_images else "png"
             parts.append(
-                f"### {title}\n\n{said}\n\n![{title}: {said}](images/gallery/{function.__name__}.{suffix})\n\n"
+                f"### {title}\n\n{said}\n\n![{title}: {said}](images/gallery/{picture_of(function).name})\n\n"
                 f"```python\n{body(function)}\n```\n"
             )
     return "\n".join(parts)
 
 
-def save(figure: Figure, path: Path, dpi: int = 110) -> None:
+def mark(function: Callable[..., Any]) -> str:
+    """Return what changes when a figure may: a digest of all code that takes part in drawing it."""
+    package = Path(viz.__file__).parents[1]
+    sources = [
+        *package.glob("visualization/*.py"),
+        *package.glob("metrics/*.py"),
+        *package.glob("jobs/demo_*.py"),
+    ]
+    sources = [path for path in sources if not path.name.startswith(PAGES)]
+    found = hashlib.sha256(matplotlib.__version__.encode())
+    for part in (Scene, load_scene, assess, save, function):
+        found.update(inspect.getsource(part).encode())
+    for path in sorted(sources):
+        found.update(path.read_bytes())
+    return f"drawn-by-{found.hexdigest()[:32]}"
+
+
+def stamp(path: Path, text: str) -> None:
+    """Put a comment into a GIF, so that the next run knows what drew it."""
+    comment = b"\x21\xfe" + bytes([len(text)]) + text.encode() + b"\x00"
+    path.write_bytes(path.read_bytes().removesuffix(b";") + comment + b";")
+
+
+def save(figure: Figure, path: Path, text: str, dpi: int = 110) -> None:
     """Write a figure as a PNG of at most 256 colours, small enough to keep with the code."""
+    info = PngInfo()
+    info.add_text("Comment", text)
     width, height = figure.get_size_inches()
     drawn = viz.to_png(figure, dpi=int(min(dpi, LONGEST_PX / max(width, height))))
     with Image.open(io.BytesIO(drawn)) as picture:
         small = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    small.save(path, optimize=True)
+    small.save(path, optimize=True, pnginfo=info)
+
+
+def picture_of(function: Callable[..., Any]) -> Path:
+    """Return where a figure is kept."""
+    return IMAGES / f"{function.__name__}.{'gif' if function is animate_images else 'png'}"
+
+
+def is_current(function: Callable[..., Any]) -> bool:
+    """Tell whether a figure was drawn by the code that is here."""
+    path = picture_of(function)
+    return path.exists() and mark(function).encode() in path.read_bytes()
+
+
+def draw(function: Callable[..., Any], scene: Scene) -> None:
+    """Draw one figure and note what drew it."""
+    drawn = function(scene)
+    if isinstance(drawn, Path):
+        stamp(drawn, mark(function))
+    else:
+        save(viz.figure_of(drawn), picture_of(function), mark(function))
 
 
 def main() -> None:
-    """Draw all figures and write the page."""
+    """Draw the figures whose code is not the code that drew them last, and write the page."""
     IMAGES.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        scene = load_scene(Path(folder))
-        for _, functions in FIGURES:
-            for function in functions:
-                drawn = function(scene)
-                if not isinstance(drawn, Path):
-                    save(viz.figure_of(drawn), IMAGES / f"{function.__name__}.png")
+    due = [f for _, functions in FIGURES for f in functions if not is_current(f)]
+    if due:
+        with tempfile.TemporaryDirectory() as folder:
+            scene = load_scene(Path(folder))
+            for function in due:
+                draw(function, scene)
                 sys.stderr.write(f"{function.__name__}\n")
     (FOLDER / "gallery.md").write_text(page(), encoding="utf-8")
 

@@ -54,7 +54,7 @@ def disagreement(matrix: NDArray[Any]) -> Disagreement:
         matrix: (K, K) counts or area shares; which of map and reference stands in the rows does not matter.
 
     Returns:
-        The parts; NaN for an empty matrix.
+        The parts; NaN for an empty matrix, and for one class only, where nothing can be wrong.
 
     Raises:
         BadInput: When the matrix is not square or holds negative values.
@@ -65,6 +65,7 @@ def disagreement(matrix: NDArray[Any]) -> Disagreement:
         (0.875, 0.0)
     """
     share = _shares(matrix)
+    share = share if len(share) > 1 else np.full(share.shape, np.nan)
     rows, columns, right = share.sum(axis=1), share.sum(axis=0), np.diag(share)
     quantity = np.abs(rows - columns)
     allocation = 2 * np.minimum(rows - right, columns - right)

@@ -144,6 +144,18 @@ class BlockConfusion:
         order = here[np.argsort(-self.cells.pixels[here], kind="stable")]
         return self.cells.block[order], self.cells.pixels[order]
 
+    def cell_shares(self, *, reference: int, predicted: int) -> Floats:
+        """Return (N,) what share of each block's compared pixels is in a cell of the matrix; NaN where none is.
+
+        Args:
+            reference: Index of the true class.
+            predicted: Index of the mapped class.
+        """
+        numbers, pixels = self.find_cell(reference=reference, predicted=predicted)
+        out = np.full(len(self), np.nan)
+        out[numbers] = pixels / self.pixels[numbers]
+        return out
+
     def find_worst(self, most: int = 20, *, minimum_pixels: int = 1) -> Ints:
         """Return the blocks with the lowest overall accuracy, the worst first; of equals, the largest."""
         enough = np.flatnonzero(self.pixels >= minimum_pixels)

@@ -18,6 +18,7 @@ from geotoolbox.core.classes import ClassTable
 from geotoolbox.core.events import SILENT, Reporter, Stage
 from geotoolbox.core.query import Region, Scene
 from geotoolbox.errors import BadInput, BadLabels, NoOverlap, explain
+from geotoolbox.metrics.agreement import Disagreement, disagreement
 from geotoolbox.metrics.blocks import BlockConfusion, BlockCounts
 from geotoolbox.metrics.confusion import ConfusionMatrix
 from geotoolbox.metrics.counting import CountPlan, WindowCounts, count_window
@@ -119,6 +120,12 @@ class MapComparison:
         known = np.nan_to_num(self.confusion_m2)
         return compute_scores(known, self.classes.names)
 
+    @property
+    def disagreement(self) -> Disagreement:
+        """The disagreement in quantity and in place, by true area where that is known, else by pixels."""
+        by_area = not math.isnan(self.compared_area_m2)
+        return disagreement(self.confusion_m2 if by_area else self.confusion.counts)
+
     def to_json(self) -> dict[str, Any]:
         """Return plain data for a metrics file; see docs/evaluation.md."""
         scores = self.scores.to_json()
@@ -129,6 +136,8 @@ class MapComparison:
         ]
         return {
             **scores,
+            "quantity_disagreement": _plain(self.disagreement.quantity),
+            "allocation_disagreement": _plain(self.disagreement.allocation),
             "confusion": self.confusion.counts.tolist(),
             "confusion_rows": "reference",
             "class_table": self.classes.to_json(),
@@ -281,6 +290,10 @@ def _finish(
         notes=_notes(sums, total, match),
     )
     return replace(found, notes=(*found.notes, *_degrees_note(found)))
+
+
+def _plain(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _degrees_note(found: MapComparison) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,15 +15,14 @@ from geotoolbox.metrics.agreement import KAPPA_NOTE
 from geotoolbox.metrics.design_based import ACCURACY_MEANINGS, AccuracyEstimate
 from geotoolbox.metrics.estimators import Estimate
 from geotoolbox.visualization.estimates import plot_area_estimates
+from geotoolbox.visualization.framing import frame, source_tables
 from geotoolbox.visualization.report import (
     Block,
     Cell,
-    Code,
     Facts,
     Note,
     Paragraph,
     Picture,
-    Report,
     Section,
     Table,
     Terms,
@@ -31,7 +30,7 @@ from geotoolbox.visualization.report import (
     render_report,
 )
 from geotoolbox.visualization.style import LIGHT, PAGE, Theme, label_outside, legend_top, new_axes, plain, rgb
-from geotoolbox.visualization.wording import number, percent
+from geotoolbox.visualization.wording import number, percent, share
 
 __all__ = ["accuracy_report", "plot_class_accuracies"]
 
@@ -66,26 +65,17 @@ def accuracy_report(
     """
     level = f"{estimate.confidence_percent:g}\u00a0%"  # the number and its sign stay on one line
     sections = [
-        _warnings(estimate),
         _area_section(estimate, classes, level),
         _class_section(estimate, classes, level),
         _matrix_section(estimate, classes),
         _how_section(estimate, design, kappa, sources),
         _meaning_section(level),
-        _repeat_section(recipe_yaml, versions or {}),
     ]
-    moment = (created or datetime.now(UTC)).astimezone(UTC)
-    version = (versions or {}).get("geotoolbox", "")
+    tiles, summary = _tiles(estimate, level), _summary(estimate, level)
     return render_report(
-        Report(
-            "Accuracy assessment",
-            title,
-            _summary(estimate, level),
-            _tiles(estimate, level),
-            [s for s in sections if s.blocks],
-            f"Made by GeoToolbox {version} on {moment:%Y-%m-%d at %H:%M} UTC.".replace("  ", " "),
-        )
-    )
+        frame("Accuracy assessment", title, summary, tiles=tiles, sections=sections, notes=estimate.notes,
+              recipe_yaml=recipe_yaml, versions=versions, created=created)
+    )  # fmt: skip
 
 
 def plot_class_accuracies(
@@ -145,9 +135,9 @@ def _summary(found: AccuracyEstimate, level: str) -> str:
         f"{_within(found.overall, level)}, judged at {number(points)} points of a probability sample."
     )
     off = [
-        (abs(share - e.value) * found.total_area_ha, name, share - e.value)
-        for name, share, e in zip(found.names, found.map_shares, found.area_shares, strict=True)
-        if e.standard_error > 0 and (share < e.low or share > e.high)
+        (abs(mapped - e.value) * found.total_area_ha, name, mapped - e.value)
+        for name, mapped, e in zip(found.names, found.map_shares, found.area_shares, strict=True)
+        if e.standard_error > 0 and (mapped < e.low or mapped > e.high)
     ]
     if off:
         size, name, sign = max(off)
@@ -187,10 +177,6 @@ def _tiles(found: AccuracyEstimate, level: str) -> list[Tile]:
     return tiles
 
 
-def _warnings(found: AccuracyEstimate) -> Section:
-    return Section("Before you use these numbers", [Note(text, "warning") for text in found.notes])
-
-
 def _area_section(found: AccuracyEstimate, classes: ClassTable, level: str) -> Section:
     if not math.isfinite(found.total_area_ha):
         return Section("Areas", [])
@@ -211,6 +197,10 @@ def _area_section(found: AccuracyEstimate, classes: ClassTable, level: str) -> S
         )
     columns = ["Class", "Area (ha)", f"± at {level} (ha)", "Share of ground", "Pixels counted (ha)"]
     meanings = {"Area (ha)": ACCURACY_MEANINGS["area"], "Pixels counted (ha)": ACCURACY_MEANINGS["map_area"]}
+    meanings |= {
+        columns[2]: ACCURACY_MEANINGS["interval"],
+        "Share of ground": "The estimated area, as a share of all ground judged.",
+    }
     said = "What the map gets wrong makes areas counted from its pixels wrong too. The sample shows how much, and sets it right."
     return Section(
         "Areas",
@@ -229,9 +219,9 @@ def _class_section(found: AccuracyEstimate, classes: ClassTable, level: str) -> 
         row = [Cell(name, color=classes.colors[i])]
         for kind, estimates in kinds.items():
             one = estimates[i]
-            row += [Cell(_share(one.value), one.value, one.reason if math.isnan(one.value) else "")]
+            row += [Cell(share(one.value), one.value, one.reason if math.isnan(one.value) else "")]
             if kind in ("User's", "Producer's"):
-                row += [Cell(_share(one.half_width), one.half_width)]
+                row += [Cell(share(one.half_width), one.half_width)]
         row += [Cell(number(int(n)), int(n)) for n in (found.points[i].sum(), found.points[:, i].sum())]
         rows.append(row)
     columns = [
@@ -246,13 +236,14 @@ def _class_section(found: AccuracyEstimate, classes: ClassTable, level: str) -> 
         "True points",
     ]
     alt = "User's and producer's accuracy: " + "; ".join(
-        f"{n} {_share(u.value)} and {_share(p.value)}"
+        f"{n} {share(u.value)} and {share(p.value)}"
         for n, u, p in zip(found.names, found.users, found.producers, strict=True)
     )
     meanings = {
         "User's": ACCURACY_MEANINGS["users_accuracy"],
         "Producer's": ACCURACY_MEANINGS["producers_accuracy"],
     }
+    meanings |= {f"± {kind}": ACCURACY_MEANINGS["interval"] for kind in ("User's", "Producer's")}
     meanings |= {
         "Map points": "Sample points that the map calls this class.",
         "True points": "Sample points that truly are this class.",
@@ -315,11 +306,9 @@ def _how_section(found: AccuracyEstimate, design: str, kappa: bool, sources: Seq
         facts["Ground judged"] = f"{_ha(found.total_area_ha)} ha"
     blocks: list[Block] = []
     if kappa:
-        facts["Kappa"] = _share(found.kappa)
+        facts["Kappa"] = share(found.kappa)
         blocks.append(Note(KAPPA_NOTE, "warning"))
-    rows = [[Cell(s)] for s in sources]
-    files: list[Block] = [Table("Files", ["File"], rows)] if rows else []
-    return Section("How it was estimated", [Facts(facts), *blocks, *files])
+    return Section("How it was estimated", [Facts(facts), *blocks, *source_tables(sources)])
 
 
 def _meaning_section(level: str) -> Section:
@@ -331,23 +320,7 @@ def _meaning_section(level: str) -> Section:
     return Section("What each number means", [Terms({t: ACCURACY_MEANINGS[k] for k, t in titles.items()})])
 
 
-def _repeat_section(recipe_yaml: str, versions: Mapping[str, str]) -> Section:
-    blocks: list[Block] = []
-    if recipe_yaml:
-        blocks += [
-            Paragraph("Save this as recipe.yaml and run: geotoolbox run recipe.yaml"),
-            Code(recipe_yaml, "Recipe"),
-        ]
-    if versions:
-        blocks.append(Facts(versions))
-    return Section("Repeat it", blocks)
-
-
 def _ha(value: float) -> str:
     if math.isnan(value):
         return "–"
     return f"{value:,.0f}".replace(",", "\u202f") if abs(value) >= 100 else f"{value:.3g}"
-
-
-def _share(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.3f}"

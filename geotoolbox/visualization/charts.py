@@ -65,6 +65,7 @@ def plot_scores(scores: Scores, classes: ClassTable, *, ax: Axes | None = None, 
                 ax.plot(value, place, mark, markersize=5, markerfacecolor=theme.surface, markeredgecolor=theme.ink,
                         markeredgewidth=1.1, clip_on=False)  # fmt: skip
     _rows(ax, [plain(classes.names[i], 28) for i in order], theme)
+    ax.tick_params(axis="y", pad=7)  # a mark at 0 covers no name
     ax.set_xlim(0, 1)
     ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     handles = [
@@ -146,6 +147,7 @@ def plot_baselines(
         for offset, value, color in ((-0.19, accuracy, ACCENT), (0.19, mean_iou, SERIES[1])):
             if not np.isfinite(value):
                 continue
+            ax.barh(place + offset, value, height=0.34, color=theme.surface)  # no grid shines through
             ax.barh(place + offset, value, height=0.34, color=color, alpha=strength)
             ax.text(value + 0.008, place + offset, f"{value:.3f}", va="center", fontsize=8.5, color=theme.ink,
                     fontweight="bold" if place == 0 else "normal")  # fmt: skip

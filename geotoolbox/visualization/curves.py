@@ -90,7 +90,8 @@ def plot_precision_recall(
     """
     ax = new_axes(ax, theme, (6.0, 4.0))
     for number, share in enumerate(shares):
-        ax.axhline(share, color=_color(number, colors), linewidth=0.9, linestyle=":")
+        color = _color(number, colors)
+        ax.axhline(share, color=color, linewidth=1.1, linestyle=":", path_effects=outline(color, theme, 1.9))
     _curves(ax, recalls, precisions, _named(names, areas, "AP"), colors, theme=theme, steps=True)
     return _unit_square(ax, theme, "recall", "precision")
 
@@ -139,7 +140,8 @@ def plot_reliability(
     shape = MARKERS[(len(ax.lines) - 1) % len(MARKERS)]
     ax.plot(x, y, color=color, linewidth=1.6, label=name, marker=shape, markersize=0.01)
     size = 14 + 130 * n / max(n.max(initial=0), 1)
-    ax.scatter(x, y, s=size, color=color, marker=shape, edgecolor=theme.surface, linewidth=0.7, zorder=3)
+    ax.scatter(x, y, s=size, color=color, marker=shape, edgecolor=theme.surface, linewidth=0.7, zorder=3,
+               clip_on=False)  # fmt: skip
     return _unit_square(ax, theme, "confidence (how sure)", "accuracy (how often right)")
 
 

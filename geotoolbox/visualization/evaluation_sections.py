@@ -8,16 +8,15 @@ import numpy as np
 
 from geotoolbox.core.classes import ClassTable
 from geotoolbox.metrics.blocks import BlockConfusion
-from geotoolbox.metrics.bootstrap import Intervals
 from geotoolbox.metrics.calibration import Calibration
 from geotoolbox.metrics.curves import Curves
 from geotoolbox.visualization.cartography import plot_block_scores
 from geotoolbox.visualization.curves import plot_precision_recall, plot_reliability, plot_roc
-from geotoolbox.visualization.report import Block, Cell, Note, Paragraph, Picture, Section, Table
+from geotoolbox.visualization.report import Block, Cell, Paragraph, Picture, Section, Table
 from geotoolbox.visualization.style import PAGE
 from geotoolbox.visualization.wording import number, percent, share
 
-__all__ = ["MORE_MEANINGS", "certainty_section", "interval_table", "place_section"]
+__all__ = ["MORE_MEANINGS", "certainty_section", "place_section"]
 
 _LEAST_PX = 50  # of a block, to be named among the weakest
 _WORST = 8
@@ -33,22 +32,6 @@ MORE_MEANINGS = {
     "cross_entropy": "How surprised the model is by the truth. 0 is perfect; it has no upper limit.",
 }
 """What each further number means, in one sentence."""
-
-
-def interval_table(intervals: Intervals, classes: ClassTable) -> list[Block]:
-    """Show the intervals of the scores, or say why there are none."""
-    if intervals.reason:
-        return [Note(f"There are no intervals: {intervals.reason}.")]
-    rows = []
-    for name, key in (("Overall accuracy", "overall_accuracy"), ("Mean IoU", "mean_iou")):
-        low, high = intervals.scores[key]
-        rows.append([Cell(name, strong=True), Cell(share(low), low), Cell(share(high), high)])
-    for i, (low, high) in enumerate(intervals.classes["iou"]):
-        name = f"IoU of {classes.names[i]}"
-        rows.append([Cell(name, color=classes.colors[i]), Cell(share(low), low), Cell(share(high), high)])
-    level = f"{100 * intervals.level:g} %"
-    caption = f"{level} intervals, by drawing {number(intervals.blocks)} blocks anew {number(intervals.resamples)} times"
-    return [Table(caption, ["Score", "From", "To"], rows, folded=True)]
 
 
 def place_section(blocks: BlockConfusion) -> Section:
@@ -124,8 +107,9 @@ def _curves(found: Curves, classes: ClassTable) -> list[Block]:
     precise = [c.average_precision for c in found.classes]
     names, colors = classes.names, classes.colors
     first = plot_roc([r[0] for r in roc], [r[1] for r in roc], names, areas, colors, theme=PAGE)
+    shares = [curve.positives / max(curve.positives + curve.negatives, 1) for curve in found.classes]
     second = plot_precision_recall(
-        [b[1] for b in both], [b[0] for b in both], names, precise, colors, theme=PAGE
+        [b[1] for b in both], [b[0] for b in both], names, precise, colors, shares=shares, theme=PAGE
     )
     rows = [
         [Cell(n, color=c), Cell(share(a), a), Cell(share(p), p), Cell(number(int(curve.positives)), int(curve.positives))]
@@ -138,8 +122,13 @@ def _curves(found: Curves, classes: ClassTable) -> list[Block]:
     said = "; ".join(f"{n} {share(a)}" for n, a in zip(names, areas, strict=True))
     other = "; ".join(f"{n} {share(p)}" for n, p in zip(names, precise, strict=True))
     columns = ["Class", "Area under ROC", "Average precision", "Reference px"]
+    meanings = {
+        "Area under ROC": MORE_MEANINGS["auc"],
+        "Average precision": MORE_MEANINGS["average_precision"],
+    }
+    guessing = "A dotted line is the precision that guessing reaches: how frequent the class is."
     return [
         Picture(first, f"ROC curves, area under them: {said}"),
-        Picture(second, f"Precision over recall, average precision: {other}"),
-        Table("Each class against the rest", columns, rows),
+        Picture(second, f"Precision over recall, average precision: {other}", guessing),
+        Table("Each class against the rest", columns, rows, meanings),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -25,8 +26,8 @@ from geotoolbox.visualization.report import (
 )
 from geotoolbox.visualization.wording import BaselineLike, majority_baseline, number, percent, share
 
-__all__ = ["as_sentence", "footer", "key_tiles", "noted", "picture_section", "repeat_section", "source_tables", "with_majority",
-           "within_limit"]  # fmt: skip
+__all__ = ["as_sentence", "footer", "frame", "key_tiles", "noted", "picture_section", "repeat_section", "source_tables",
+           "with_majority", "within_limit"]  # fmt: skip
 
 
 def within_limit(make: Callable[[int], Report]) -> str:
@@ -97,13 +98,32 @@ def noted(notes: Sequence[str], sections: list[Section]) -> list[Section]:
     ]
 
 
+def frame(
+    kind: str,
+    title: str,
+    summary: str,
+    *,
+    tiles: Sequence[Tile],
+    sections: Sequence[Section],
+    notes: Sequence[str] = (),
+    recipe_yaml: str = "",
+    versions: Mapping[str, str] | None = None,
+    created: datetime | None = None,
+) -> Report:
+    """Put a report together: warnings first, sections that have anything, how to repeat it, and when it was made."""
+    known = versions or {}
+    filled = [s for s in (*sections, repeat_section(recipe_yaml, known)) if s.blocks]
+    return Report(kind, title, summary, tiles, noted(notes, filled), footer(created, known))
+
+
 def as_sentence(text: str) -> str:
-    """Write a log line as a sentence; a first word that is a name (with digits, dots, capitals) stays.
+    """Write a log line as a sentence, its numbers as :func:`number` does; a first word that is a name stays.
 
     Example:
         >>> as_sentence("the classes are unlike in size"), as_sentence("b2.tif has no CRS.")
         ('The classes are unlike in size.', 'b2.tif has no CRS.')
     """
+    text = re.sub(r"(?<=\d),(?=\d{3}\b)", "\u202f", text)
     first = text.split(" ", maxsplit=1)[0].rstrip(",:;")
     start = text[:1].upper() + text[1:] if first.isalpha() and first.islower() else text
     return start if not start or start[-1] in ".!?…" else f"{start}."

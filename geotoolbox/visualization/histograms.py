@@ -83,6 +83,8 @@ def plot_class_histograms(
 ) -> Axes:
     """Draw how the values of one band are spread within each class: apart is easy to tell apart.
 
+    Heights are square roots of shares, so that wide classes can be seen beside narrow ones.
+
     Args:
         band: (H, W).
         mask: (H, W) class indices.
@@ -114,7 +116,10 @@ def plot_class_histograms(
                 number=index,
                 theme=theme,
             )
-    return _finish(ax, theme, label, legend=True)
+    ax.set_yscale("function", functions=(_root, np.square))  # one narrow class would flatten all others
+    _finish(ax, theme, label, legend=True)
+    ax.set_ylabel("share of pixels (√ scale)")
+    return ax
 
 
 def plot_normalisation(
@@ -147,6 +152,10 @@ def plot_normalisation(
     for at in (-1, 0, 1):
         pair[1].axvline(at, color=theme.muted, linewidth=0.8, linestyle=":" if at else "-", zorder=0)
     return pair
+
+
+def _root(values: NDArray[Any]) -> NDArray[Any]:
+    return np.sqrt(np.maximum(values, 0))
 
 
 def _valid_values(image: NDArray[Any], valid: NDArray[np.bool_] | None) -> NDArray[np.float64]:

@@ -19,9 +19,9 @@ header{padding-top:3rem}
 h1{margin:.15rem 0 .75rem;font-size:clamp(1.6rem,4.5vw,2.3rem);line-height:1.15;letter-spacing:-.015em;
 text-wrap:balance;overflow-wrap:anywhere}
 .summary{margin:0 0 1.75rem;max-width:46rem;font-size:1.18rem;line-height:1.5;text-wrap:pretty}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(11.5rem,1fr));gap:1px;margin:0 0 1.5rem;
+.tiles{display:flex;flex-wrap:wrap;gap:1px;margin:0 0 1.5rem;
 background:var(--line);border:1px solid var(--line);border-radius:10px;overflow:hidden}
-.tile{background:var(--surface);padding:.9rem 1.1rem 1rem}
+.tile{flex:1 1 11.5rem;background:var(--surface);padding:.9rem 1.1rem 1rem}
 .tile dt{color:var(--muted);font-size:.85rem}
 .tile dd{margin:0}
 .tile b{display:block;font-size:1.75rem;line-height:1.25;font-weight:650;letter-spacing:-.02em;font-variant-numeric:tabular-nums}
@@ -46,7 +46,7 @@ figcaption{margin-top:.5rem;color:var(--muted);font-size:.9rem;max-width:46rem}
 .sharp{image-rendering:pixelated}
 .terms{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:.5rem 1.5rem;margin:.5rem 0 1.25rem;max-width:50rem}
 .terms dt{font-weight:600}.terms dd{margin:0}
-.scroll{overflow-x:auto}
+.scroll{overflow-x:auto;position:relative}
 .legend{display:flex;flex-wrap:wrap;gap:.3rem 1.1rem;list-style:none;margin:.25rem 0 1rem;padding:0;font-size:.9rem}
 .chip{display:inline-block;width:.85em;height:.85em;margin-right:.5em;border-radius:3px;vertical-align:-.06em;
 box-shadow:inset 0 0 0 1px rgba(128,128,128,.5)}
@@ -60,9 +60,10 @@ table{border-collapse:collapse;width:100%;font-size:.9rem;font-variant-numeric:t
 th,td{padding:.38rem .7rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
 .left{text-align:left}
 td.left{white-space:normal}
-thead th{color:var(--muted);font-weight:600;border-bottom-color:var(--muted)}
+thead th{color:var(--muted);font-weight:600;border-bottom-color:var(--muted);white-space:normal;vertical-align:bottom}
 thead th[title]{text-decoration:underline dotted;text-underline-offset:.25em;cursor:help}
 tbody th{font-weight:500}
+.wide th,.wide td{padding-left:.4rem;padding-right:.4rem}.wide{font-size:.84rem}
 tbody tr:last-child>*{border-bottom:0}
 th:first-child,td:first-child{padding-left:0}th:last-child,td:last-child{padding-right:.2rem}
 td[title]{cursor:help}
@@ -77,16 +78,16 @@ pre{margin:.5rem 0 1rem;padding:1rem 1.1rem;background:var(--code);border:1px so
 font:.84rem/1.55 ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 footer{padding-top:.5rem;padding-bottom:3rem;color:var(--muted);font-size:.88rem}
 @media (max-width:40rem){header,main,footer{padding-left:1rem;padding-right:1rem}header{padding-top:1.75rem}
-section{padding:1.1rem 1rem 1.2rem}.tiles{grid-template-columns:1fr 1fr}.tile{padding:.75rem .85rem}.tile b{font-size:1.4rem}
-.summary{font-size:1.06rem}figure .scroll svg{width:100%;min-width:calc(var(--w,40rem)*.58);max-width:none}th,td{padding:.38rem .4rem}tbody th{white-space:normal;min-width:6.8rem}thead th{white-space:normal;vertical-align:bottom}table{font-size:.84rem}
+section{padding:1.1rem 1rem 1.2rem}.tile{flex-basis:40%;padding:.75rem .85rem}.tile b{font-size:1.4rem}
+.summary{font-size:1.06rem}figure .scroll svg{width:100%;min-width:calc(var(--w,40rem)*.58);max-width:none}th,td{padding:.38rem .4rem}tbody th{white-space:normal;min-width:6.8rem}table{font-size:.84rem}
 .row{grid-template-columns:1fr 1fr}
 .terms{grid-template-columns:1fr;gap:0}.terms dd{margin:0 0 .8rem}.bar{flex-wrap:wrap;gap:.3rem 1rem}
 .facts{grid-template-columns:1fr}}
-@media print{:root{color-scheme:light;--ink:#000;--muted:#444;--line:#ccc;--surface:#fff;--page:#fff;--accent:#14566b;
+@media print{footer{break-before:avoid}section p{break-inside:avoid}:root{color-scheme:light;--ink:#000;--muted:#444;--line:#ccc;--surface:#fff;--page:#fff;--accent:#14566b;
 --good:#0f5a37;--bad:#8f3407;--notice:#f3f7f9;--warning:#fbf2ea;--code:#f7f8f9}
 body{font-size:10.5pt}nav,button,.skip{display:none!important}header{padding-top:0}header,main,footer{max-width:none;padding-left:0;padding-right:0}
-section{border:0;padding:0;margin:0 0 1.5rem}figure,.tiles,tr,thead,.note{break-inside:avoid}h2,.bar,summary,thead{break-after:avoid}tbody tr:first-child{break-before:avoid}
-.scroll,pre{overflow:visible}pre{white-space:pre-wrap}
+section{border:0;padding:0;margin:0 0 1.5rem}.tile{flex-basis:20%}figure,.tiles,.table,.panels,tr,thead,.note{break-inside:avoid}h2,.bar,summary,thead,section>p:not(.note){break-after:avoid}tbody tr:first-child{break-before:avoid}
+.scroll,pre{overflow:visible}pre{white-space:pre-wrap}figure svg{max-height:130mm}
 *{-webkit-print-color-adjust:exact;print-color-adjust:exact}@page{margin:16mm}}
 @media (prefers-reduced-motion:reduce){html{scroll-behavior:auto}}
 """

@@ -31,6 +31,7 @@ __all__ = ["MAX_REPORT_BYTES", "Block", "Cell", "Code", "Facts", "Legend", "Note
            "Section", "Table", "Terms", "Tile", "render_report"]  # fmt: skip
 
 MAX_REPORT_BYTES = 5_000_000
+_MANY_COLUMNS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,12 +315,12 @@ def _table(table: Table) -> str:
         "<tr>" + "".join(_cell(c, i == 0, i in left) for i, c in enumerate(row)) + "</tr>"
         for row in table.rows
     )
-    caption = _text(table.caption)
+    caption, wide = _text(table.caption), ' class="wide"' if len(table.columns) > _MANY_COLUMNS else ""
     body = (
         f'<div class="table"><div class="bar"><span aria-hidden="true">{caption}</span>'
         f'<button type="button" class="copy" aria-label="Copy as CSV: {caption}" hidden>Copy as CSV</button></div>'
         f'<div class="scroll" tabindex="0" role="group" aria-label="{caption}">'
-        f'<table><caption class="sr">{caption}</caption><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div></div>'
+        f'<table{wide}><caption class="sr">{caption}</caption><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div></div>'
     )
     return f"<details><summary>{_text(table.caption)}</summary>{body}</details>" if table.folded else body
 

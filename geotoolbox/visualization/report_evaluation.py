@@ -9,23 +9,32 @@ from typing import Any
 from numpy.typing import NDArray
 
 from geotoolbox.core.classes import ClassTable
+from geotoolbox.metrics.agreement import Disagreement, disagreement
 from geotoolbox.metrics.blocks import BlockConfusion
 from geotoolbox.metrics.bootstrap import Intervals
+from geotoolbox.metrics.boundary import BoundaryScores
 from geotoolbox.metrics.calibration import Calibration
 from geotoolbox.metrics.curves import Curves
-from geotoolbox.metrics.scores import compute_scores
+from geotoolbox.metrics.design_based import ACCURACY_MEANINGS
+from geotoolbox.metrics.maps import RegionComparison
+from geotoolbox.metrics.objects import ObjectScores
+from geotoolbox.metrics.scores import Scores, compute_scores
 from geotoolbox.visualization.evaluation_sections import (
     MORE_MEANINGS,
     certainty_section,
-    interval_table,
     place_section,
 )
+from geotoolbox.visualization.evaluation_tables import (
+    SHAPE_MEANINGS,
+    interval_table,
+    overall_table,
+    region_section,
+    shape_section,
+)
 from geotoolbox.visualization.framing import (
-    footer,
+    frame,
     key_tiles,
-    noted,
     picture_section,
-    repeat_section,
     source_tables,
     with_majority,
     within_limit,
@@ -57,6 +66,12 @@ def evaluation_report(
     compared_area_m2: float | None = None,
     blocks: BlockConfusion | None = None,
     intervals: Intervals | None = None,
+    regions: Sequence[RegionComparison] = (),
+    region_intervals: Mapping[str, Intervals] | None = None,
+    split: Disagreement | None = None,
+    area_scores: Scores | None = None,
+    boundary: BoundaryScores | None = None,
+    objects: ObjectScores | None = None,
     curves: Curves | None = None,
     calibration: Calibration | None = None,
     temperature: float | None = None,
@@ -82,6 +97,12 @@ def evaluation_report(
         compared_area_m2: The ground area of the compared pixels.
         blocks: The confusion matrix of each block, for a map of the scores.
         intervals: Of the scores, by bootstrap over blocks.
+        regions: The comparison of each named region.
+        region_intervals: Of their scores, by the region's name.
+        split: The disagreement in quantity and in place; that of the counted pixels when None.
+        area_scores: The scores weighted by true pixel area, where pixels differ in area.
+        boundary: How well edges agree.
+        objects: How many objects were found.
         curves: ROC and precision-recall, where there are probabilities.
         calibration: How far the probabilities can be believed.
         temperature: What the logits would have to be divided by to be so.
@@ -114,34 +135,42 @@ def evaluation_report(
         compared: list[Block] = [Facts(pairs), *source_tables(sources)]
         each = class_section(scores, classes)
         more = [] if intervals is None else interval_table(intervals, classes)
+        parts = split or disagreement(confusion)
+        whole = overall_table(scores, intervals=intervals, split=parts, by_area=area_scores)
         sections = [
             picture_section("Map and reference", previews, classes, longest_px),
-            Section(each.heading, [*each.blocks, *more]),
+            Section(each.heading, [*each.blocks, whole, *more]),
             matrix_section(confusion, classes, scores),
             Section("Where it is good", []) if blocks is None else place_section(blocks),
+            region_section(regions, region_intervals or {}, classes),
+            shape_section(boundary, objects, classes),
             certainty_section(classes, curves, calibration, temperature),
             baseline_section(scores, others, "this map"),
             Section("What was compared", compared),
-            meaning_section(_further(intervals, curves, calibration)),
-            repeat_section(recipe_yaml, versions or {}),
+            meaning_section(_further(intervals, curves, calibration, boundary, objects)),
         ]
-        return Report(
-            "Evaluation report",
-            title,
-            summary,
-            key_tiles(scores, others, pixels),
-            noted(warnings, [s for s in sections if s.blocks]),
-            footer(created, versions or {}),
-        )
+        tiles = key_tiles(scores, others, pixels)
+        return frame("Evaluation report", title, summary, tiles=tiles, sections=sections, notes=warnings,
+                     recipe_yaml=recipe_yaml, versions=versions, created=created)  # fmt: skip
 
     return within_limit(make)
 
 
 def _further(
-    intervals: Intervals | None, curves: Curves | None, calibration: Calibration | None
+    intervals: Intervals | None,
+    curves: Curves | None,
+    calibration: Calibration | None,
+    boundary: BoundaryScores | None,
+    objects: ObjectScores | None,
 ) -> dict[str, str]:
     """Return what the further numbers of a report mean."""
-    found = {}
+    found = {
+        f"{kind.capitalize()} disagreement": ACCURACY_MEANINGS[kind] for kind in ("quantity", "allocation")
+    }
+    if boundary is not None:
+        found["Boundary IoU"] = SHAPE_MEANINGS["Boundary IoU"]
+    if objects is not None:
+        found["Objects"] = SHAPE_MEANINGS["Objects"]
     if intervals is not None and not intervals.reason:
         found["Interval"] = MORE_MEANINGS["interval"]
     if curves is not None:

@@ -13,12 +13,11 @@ from geotoolbox.core.classes import ClassTable
 from geotoolbox.metrics.scores import compute_scores
 from geotoolbox.visualization.cartography import plot_areas
 from geotoolbox.visualization.charts import plot_class_balance, plot_history
+from geotoolbox.visualization.evaluation_sections import MORE_MEANINGS
 from geotoolbox.visualization.framing import (
-    footer,
+    frame,
     key_tiles,
-    noted,
     picture_section,
-    repeat_section,
     source_tables,
     with_majority,
     within_limit,
@@ -54,6 +53,8 @@ from geotoolbox.visualization.wording import (
 
 __all__ = ["training_report"]
 
+_CALIBRATION = {"cross_entropy": "Cross-entropy", "ece": "Expected calibration error"}
+
 
 def training_report(
     *,
@@ -66,6 +67,7 @@ def training_report(
     previews: Sequence[Preview] = (),
     split: SplitMap | None = None,
     class_pixels: Mapping[str, Sequence[int]] | None = None,
+    calibration: Mapping[str, float] | None = None,
     facts: Mapping[str, str] | None = None,
     sources: Sequence[str] = (),
     notes: Sequence[str] = (),
@@ -85,6 +87,7 @@ def training_report(
         previews: Places to look at, held out from training.
         split: Where was trained and tested.
         class_pixels: Pixels of each class, by split.
+        calibration: ``temperature``, and ``cross_entropy`` and ``ece`` on held-out blocks, ``_before`` and ``_after``.
         facts: What else to tell: network, parameters, time, device.
         sources: The files used.
         notes: Warnings that came up.
@@ -108,21 +111,33 @@ def training_report(
             class_section(scores, classes),
             matrix_section(confusion, classes, scores),
             baseline_section(scores, others, "this model"),
+            _calibration_section(calibration or {}),
             _training_section(history, best_epoch, facts or {}),
             _data_section(split, class_pixels, classes, sources),
-            meaning_section(),
-            repeat_section(recipe_yaml, versions or {}),
+            meaning_section({t: MORE_MEANINGS[k] for k, t in _CALIBRATION.items()} if calibration else None),
         ]
-        return Report(
-            "Training report",
-            title,
-            summary,
-            key_tiles(scores, others, "held-out pixels"),
-            noted(notes, [s for s in sections if s.blocks]),
-            footer(created, versions or {}),
-        )
+        tiles = key_tiles(scores, others, "held-out pixels")
+        return frame("Training report", title, summary, tiles=tiles, sections=sections, notes=notes,
+                     recipe_yaml=recipe_yaml, versions=versions, created=created)  # fmt: skip
 
     return within_limit(make)
+
+
+def _calibration_section(found: Mapping[str, float]) -> Section:
+    if not found:
+        return Section("How far its probabilities can be believed", [])
+    rows = [
+        [Cell(title), *(Cell(f"{v:.4f}", v) for v in (found[f"{key}_before"], found[f"{key}_after"]))]
+        for key, title in _CALIBRATION.items()
+    ]
+    said = (
+        f"When it predicts, its logits are divided by {found['temperature']:.2f}. That changes no class, but how sure it says it "
+        "is. The number was fitted to held-out blocks; the scores after were measured on blocks that it was not fitted to."
+    )
+    return Section(
+        "How far its probabilities can be believed",
+        [Paragraph(said), Table("Calibration on held-out blocks", ["Number", "Before", "After"], rows)],
+    )
 
 
 def _training_section(

@@ -156,11 +156,11 @@ def halo(theme: Theme, width: float = 2.5) -> list[AbstractPathEffect]:
     return [withStroke(linewidth=width, foreground=theme.surface)]
 
 
-def outline(color: Any, theme: Theme) -> list[AbstractPathEffect]:
+def outline(color: Any, theme: Theme, width: float = 2.8) -> list[AbstractPathEffect]:
     """Give a line an edge where its colour would be lost on the theme's surface (white, dark, or either)."""
     light, page = _lightness(color), _lightness(theme.surface)
     lost = (light > 0.75 and (theme == PAGE or page > 0.5)) or (light < 0.3 and (theme == PAGE or page < 0.5))
-    return [withStroke(linewidth=2.8, foreground=theme.muted)] if lost else []
+    return [withStroke(linewidth=width, foreground=theme.muted)] if lost else []
 
 
 def _lightness(color: Any) -> float:

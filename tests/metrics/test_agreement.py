@@ -69,6 +69,12 @@ def test_a_map_shifted_as_a_whole_is_wrong_in_place_not_in_quantity() -> None:
     assert found.allocation == pytest.approx(0.2)
 
 
+def test_one_class_only_and_nothing_at_all_cannot_disagree() -> None:
+    for matrix in (np.array([[7]]), np.zeros((3, 3))):
+        found = disagreement(matrix)
+        assert all(math.isnan(v) for v in (found.quantity, found.allocation, *found.quantity_of))
+
+
 def test_kappa_says_why_not() -> None:
     assert "Pontius" in KAPPA_NOTE
     with pytest.raises(BadInput, match="not square"):

@@ -1,4 +1,4 @@
-"""Area of applicability against hand-computed and published cases."""
+"""Area of applicability against its formulas; test_reference_tables.py has the published cases."""
 
 from __future__ import annotations
 
@@ -9,32 +9,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from geotoolbox.errors import BadInput
-from geotoolbox.metrics.applicability import Applicability, fit_applicability, threshold_of
-
-# Golden H: a training dissimilarity index from the tests of CAST.
-CAST = [
-    .09043580, .14046341, .16584582, .57617177, .26840303, .14353894, .19768329, .24022059, .06832037, .29150668,
-    .18471625, .57617177, .12344463, .09043580, .14353894, .26896008, .22713731, .24022059, .20388725, .06832037,
-    .23604264, .20388725, .91513568, .09558666, .14046341, .16214832, .37107762, .16214832, .18471625, .12344463,
-]  # fmt: skip
-
-
-def test_golden_h() -> None:
-    threshold = threshold_of(np.array(CAST))
-    assert round(threshold, 5) == 0.38986
-    assert (np.array(CAST) <= threshold).sum() == 27
-
-
-def test_golden_i() -> None:
-    points = np.array([[0, 0], [1, 0], [0, 1], [1, 1], [5, 5]])
-    found = fit_applicability(points, weights=[2, 1], folds=np.array([0, 0, 1, 1, 2]))
-    assert round(found.mean_distance, 6) == 2.449845
-    assert found.training_index.round(6).tolist() == [0.196846] * 4 + [1.760647]
-    assert round(found.threshold, 6) == 0.196846
-    new = np.array([[0.5, 0.5], [3, 3], [10, 0]])
-    index = found.dissimilarity(new)
-    assert index.round(6).tolist() == [0.220081, 0.880323, 2.200808]
-    assert not found.inside(index).any()
+from geotoolbox.metrics.applicability import Applicability, fit_applicability
 
 
 def test_index_and_density_equal_the_formulas_on_all_pairs() -> None:

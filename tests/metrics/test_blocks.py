@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import sklearn.metrics as sk
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,8 @@ from geotoolbox.core.query import Region
 from geotoolbox.datasets import RasterDataset
 from geotoolbox.errors import BadInput, CannotRead
 from geotoolbox.metrics import BlockConfusion, compare_maps, compute_scores, confusion_matrix
+from geotoolbox.prediction.grids import pixel_area_m2
+from geotoolbox.prediction.lattice import Window
 from tests.make import NORTH_UP, UTM12, write_raster
 
 NAMES = {1: "water", 2: "forest", 3: "field"}
@@ -68,6 +71,11 @@ def test_a_cell_finds_its_blocks_worst_first(compared) -> None:
     _, _, found, _ = compared
     numbers, pixels = found.patches.find_cell(reference=2, predicted=0)
     assert pixels.tolist() == sorted(pixels.tolist(), reverse=True)
+    shares = found.patches.cell_shares(reference=2, predicted=0)
+    assert shares[numbers] == pytest.approx(
+        [p / found.blocks[n].counts.sum() for n, p in zip(numbers, pixels, strict=True)]
+    )
+    assert np.isnan(shares).sum() == len(found.patches) - len(numbers)
     assert pixels.sum() == found.confusion.counts[2, 0]
     assert all(found.patches.counts(n)[2, 0] == p for n, p in zip(numbers, pixels, strict=True))
     worst = found.patches.find_worst(4)
@@ -204,6 +212,28 @@ def test_pixels_in_degrees_are_weighted_by_their_true_area(tmp_path: Path) -> No
         (sine[0] - sine[1]) / (sine[0] - sine[2]), abs=3e-3
     )
     assert found.patches.pixel_area_m2 @ found.patches.pixels == pytest.approx(found.compared_area_m2)
+
+
+def test_scores_by_area_equal_scikit_learn_with_weights(tmp_path: Path) -> None:
+    mapped, truth = two_maps()
+    degrees = Affine(0.5, 0, 10.0, 0, -1.0, 70.0)
+    layers = [
+        layer(tmp_path / n, a, crs="EPSG:4326", transform=degrees)
+        for n, a in (("m.tif", mapped), ("t.tif", truth))
+    ]
+    found = compare_maps(*layers, block_px=32)
+    grid = layers[0].scenes()[0].geobox
+    height, width = (int(n) for n in grid.shape)
+    known = (mapped > 0) & (truth > 0)
+    area = np.broadcast_to(pixel_area_m2(grid, Window(0, height, 0, width))[:, None], mapped.shape)[known]
+    one, other = truth[known] - 1, mapped[known] - 1
+    assert found.confusion_m2 == pytest.approx(sk.confusion_matrix(one, other, sample_weight=area), rel=1e-9)
+    wanted = sk.jaccard_score(one, other, average="macro", sample_weight=area)
+    assert found.area_scores.mean_iou == pytest.approx(wanted, abs=1e-9)
+    assert found.area_scores.overall_accuracy == pytest.approx(
+        sk.accuracy_score(one, other, sample_weight=area), abs=1e-9
+    )
+    assert found.disagreement.total == pytest.approx(1 - found.area_scores.overall_accuracy)
 
 
 def test_unfit_files_and_options_are_refused(compared, tmp_path: Path) -> None:

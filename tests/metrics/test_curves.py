@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geotoolbox.errors import BadInput
-from geotoolbox.metrics.calibration import CalibrationCounts, calibration_bins, temper
+from geotoolbox.metrics.calibration import CalibrationCounts, temper
 from geotoolbox.metrics.curves import ScoreCounts
 
 K = 4
@@ -119,16 +119,6 @@ def test_calibration_errors_equal_torchmetrics(bins: int, norm: str) -> None:
     )
     mine = {"l1": found.ece, "l2": found.rms_error, "max": found.mce}[norm]
     assert mine == pytest.approx(float(wanted), abs=1e-6)
-
-
-def test_binary_golden_case() -> None:
-    confidence, target = np.array([0.25, 0.25, 0.55, 0.75, 0.75]), np.array([0, 0, 1, 1, 1]) > 0
-    pixels_, summed, right = calibration_bins(confidence, target, 2)
-    gaps = np.abs(right - summed) / pixels_
-    weights = pixels_ / 5
-    assert round(float(gaps @ weights), 4) == 0.29
-    assert round(float(np.sqrt(gaps**2 @ weights)), 4) == 0.2918
-    assert round(float(gaps.max()), 4) == 0.3167
 
 
 def test_cross_entropy_and_brier_equal_scikit_learn() -> None:

@@ -13,6 +13,7 @@ import pytest
 from geotoolbox.metrics.agreement import cohen_kappa, disagreement
 from geotoolbox.metrics.applicability import fit_applicability, threshold_of
 from geotoolbox.metrics.boundary import BoundaryCounts
+from geotoolbox.metrics.calibration import CalibrationCounts, calibration_bins
 from geotoolbox.metrics.design_based import AccuracyEstimate, assess_accuracy
 from geotoolbox.metrics.estimators import DesignSample
 from geotoolbox.metrics.planning import plan_sample_size
@@ -200,6 +201,21 @@ def test_golden_g_boundary_iou_of_shifted_squares(
     found = counts.result()
     assert (found.reference[1], found.mapped[1], found.both[1]) == (ring, ring, both)
     assert found.iou[1] == 0.5
+
+
+def test_calibration_of_two_classes() -> None:
+    confidence, target = np.array([0.25, 0.25, 0.55, 0.75, 0.75]), np.array([0, 0, 1, 1, 1]) > 0
+    pixels, summed, right = calibration_bins(confidence, target, 2)
+    gaps, weights = np.abs(right - summed) / pixels, pixels / 5
+    prints([gaps @ weights, np.sqrt(gaps**2 @ weights), gaps.max()], [0.2900, 0.2918, 0.3167], 4)
+
+
+def test_calibration_of_many_classes() -> None:
+    table = np.array([[0.25, 0.20, 0.55], [0.55, 0.05, 0.40], [0.10, 0.30, 0.60], [0.90, 0.05, 0.05]])
+    counts = CalibrationCounts(3, bins=3)
+    counts.update(table.T, np.array([0, 1, 2, 0]))
+    found = counts.result()
+    prints([found.ece, found.rms_error, found.mce], [0.2000, 0.2082, 0.2333], 4)
 
 
 CAST_TRAIN_DI = [

@@ -14,6 +14,7 @@ from sklearn import metrics as sk
 
 from geotoolbox.errors import BadInput
 from geotoolbox.metrics import ConfusionMatrix, Scores, compute_scores, confusion_matrix
+from geotoolbox.trainers.counts import Tally
 
 K = 5
 NAMES = [f"class {i}" for i in range(K)]
@@ -83,6 +84,17 @@ def test_scores_do_not_depend_on_the_order_of_classes(
     assert two.iou == pytest.approx([one.iou[i] for i in order], nan_ok=True)
     for name in ("overall_accuracy", "mean_iou", "macro_precision", "weighted_f1"):
         assert getattr(two, name) == pytest.approx(getattr(one, name), nan_ok=True)
+
+
+@settings(max_examples=25, deadline=None)
+@given(masks, masks)
+def test_the_scores_of_the_training_loop_are_these(truth: np.ndarray, predicted: np.ndarray) -> None:
+    tally = Tally(K)
+    for part in (np.s_[:3], np.s_[3:]):
+        tally.add(truth[part], predicted[part])
+    scores = compute_scores(confusion_matrix(truth, predicted, K), NAMES)
+    found = (tally.overall_accuracy, tally.mean_iou, *tally.iou)
+    assert found == pytest.approx((scores.overall_accuracy, scores.mean_iou, *scores.iou), nan_ok=True)
 
 
 def test_pixels_outside_the_classes_or_not_valid_do_not_count() -> None:

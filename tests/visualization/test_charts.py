@@ -123,8 +123,12 @@ def test_history_draws_gaps_where_a_value_is_missing() -> None:
 
 def test_baselines_show_the_model_strong_and_what_is_undefined_not_at_all() -> None:
     ax = viz.plot_baselines([("model", 0.9, 0.6), ("forest", 0.8, math.nan)])
-    assert [p.get_width() for p in ax.patches] == [0.9, 0.6, 0.8]
-    assert [p.get_alpha() for p in ax.patches] == [1.0, 1.0, 0.42]
+    below, bars = (
+        ax.patches[::2],
+        ax.patches[1::2],
+    )  # the surface, so that no grid shines through, and the bar
+    assert [p.get_width() for p in below] == [p.get_width() for p in bars] == [0.9, 0.6, 0.8]
+    assert [p.get_alpha() for p in bars] == [1.0, 1.0, 0.42]
     assert cell_texts(ax) == ["0.900", "0.600", "0.800"]
 
 
@@ -235,6 +239,9 @@ def test_class_histograms_have_a_line_for_each_class_present() -> None:
     assert texts(ax) == ["water", "forest"]
     outlines = [p for p in ax.patches if not p.get_fill()]
     assert [p.get_data()[0].tolist() for p in outlines] == [[1, 0], [0, 1]]
+    assert ax.transData.transform((0, 0.25))[1] == pytest.approx(
+        ax.transData.transform([(0, 0), (0, 1)])[:, 1].mean()
+    )
     assert to_hex(outlines[0].get_edgecolor()) == "#0a14c8"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -12,11 +13,13 @@ from shapely.geometry import box
 
 from geotoolbox.core.classes import ClassTable
 from geotoolbox.errors import TooLarge
-from geotoolbox.metrics import compute_scores, confusion_matrix
+from geotoolbox.metrics import ConfusionMatrix, RegionComparison, compute_scores, confusion_matrix
 from geotoolbox.metrics.blocks import BlockConfusion, Cells
 from geotoolbox.metrics.bootstrap import bootstrap_scores
+from geotoolbox.metrics.boundary import BoundaryCounts
 from geotoolbox.metrics.calibration import CalibrationCounts
 from geotoolbox.metrics.curves import ScoreCounts
+from geotoolbox.metrics.objects import ObjectCounts
 from geotoolbox.visualization import Baseline, Preview, SplitMap, evaluation_report, training_report
 from geotoolbox.visualization.report import (
     MAX_REPORT_BYTES,
@@ -75,6 +78,13 @@ def full_training_report(name: str = "Crops", classes: ClassTable = TABLE) -> st
         previews=[preview],
         split=SplitMap({name: box(0, 0, 1000, 1000), "test": box(2000, 0, 3000, 1000)}, "EPSG:32612"),
         class_pixels={name: [5, 6, 7]},
+        calibration={
+            "temperature": 0.7,
+            "cross_entropy_before": 0.78,
+            "cross_entropy_after": 0.71,
+            "ece_before": 0.11,
+            "ece_after": 0.06,
+        },
         facts={name: name},
         sources=[name],
         notes=[name],
@@ -145,16 +155,32 @@ def everything_evaluated() -> str:
     curves, certainty = ScoreCounts(3), CalibrationCounts(3)
     curves.update(scores, truth)
     certainty.update(scores, truth)
+    edges, objects = BoundaryCounts(TABLE.names, 2, 60.0), ObjectCounts(TABLE.names)
+    for one, other in zip(truth, predicted, strict=True):
+        edges.update(one, other)
+        objects.update(one, other, 900.0)
+        objects.new_scene()
+    too_few = replace(bootstrap_scores(blocks, resamples=50), reason="too few", scores=dict.fromkeys(
+        ("overall_accuracy", "mean_iou"), (math.nan, math.nan)))  # fmt: skip
+    regions = [
+        RegionComparison(n, ConfusionMatrix(3, c), blocks)
+        for n, c in (("west", counts[0]), ("<east>", counts[5]))
+    ]
     return evaluation_report(
         title="map.tif",
         classes=TABLE,
         confusion=blocks.total(),
         blocks=blocks,
         intervals=bootstrap_scores(blocks, resamples=50),
+        regions=regions,
+        region_intervals={"west": bootstrap_scores(blocks, resamples=50), "<east>": too_few},
+        area_scores=compute_scores(blocks.total(), TABLE.names),
+        boundary=edges.result(),
+        objects=objects.result(),
         curves=curves.curves(TABLE.names),
         calibration=certainty.result(),
         temperature=0.5,
-        notes=["the classes are unlike in size"],
+        notes=["the classes are unlike in size", "1,234,567 pixels (12,5) are not in b2,100x.tif"],
     )
 
 
@@ -165,10 +191,12 @@ def test_an_evaluation_shows_where_it_is_good_and_how_sure_it_is() -> None:
     assert {"Where it is good", "How far its probabilities can be believed"} <= set(headings)
     assert "Half of the 6 blocks have more than" in page
     captions = re.findall(r'<caption class="sr">([^<]+)<', page)
-    assert {"The weakest blocks, by their centre", "Calibration", "Each class against the rest"} <= set(
-        captions
-    )
-    assert any(c.startswith("95 % intervals, by drawing 6 blocks anew 50 times") for c in captions)
+    assert {
+        "The weakest blocks, by their centre",
+        "Calibration",
+        "Each class against the rest",
+        "95 % intervals of each class, by drawing 6 blocks anew 50 times",
+    } <= set(captions)
     assert "it is not sure enough by" in page and "Dividing its logits by 0.50" in page
     for term in (
         "Interval",
@@ -176,10 +204,97 @@ def test_an_evaluation_shows_where_it_is_good_and_how_sure_it_is() -> None:
         "Average precision",
         "Expected calibration error",
         "Brier score",
+        "Quantity disagreement",
+        "Boundary IoU",
+        "Objects",
     ):
         assert f"<dt>{term}</dt>" in page
     assert sum(tag == "svg" for tag, _ in tags.found) >= 6
     assert len(page.encode()) < MAX_REPORT_BYTES
+
+
+class Rows(HTMLParser):
+    """Collects the tables of a page: caption to rows of exact values (or texts where there are none)."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tables: dict[str, list[list[str]]] = {}
+        self.caption, self.inside, self.exact = "", "", False
+        self.rows: list[list[str]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        value = dict(attrs).get("data-value")
+        if tag == "table":
+            self.rows, self.caption = [], ""
+        elif tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append(value or "")
+            self.inside, self.exact = "cell", value is not None
+        elif tag == "caption":
+            self.inside = "caption"
+        elif tag == "span" and self.inside == "cell":
+            self.exact = True  # the reason, for screen readers
+
+    def handle_data(self, data: str) -> None:
+        if self.inside == "caption":
+            self.caption += data
+        elif self.inside == "cell" and not self.exact:
+            self.rows[-1][-1] += data
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th", "caption"):
+            self.inside = ""
+        elif tag == "table":
+            self.tables[self.caption] = self.rows
+
+
+def test_regions_edges_objects_and_all_pixels_are_tables_of_exact_values() -> None:
+    tables = Rows(everything_evaluated()).tables
+    whole = {row[0]: row[1:] for row in tables["All compared pixels, with 95 % intervals"]}
+    assert whole["Score"] == ["Value", "From", "To", "By true area"]
+    value, low, high, by_area = (float(v) for v in whole["Overall accuracy"])
+    assert low < value < high and by_area == value
+    parts = [float(whole[f"{kind} disagreement"][0]) for kind in ("Quantity", "Allocation")]
+    assert sum(parts) == pytest.approx(1 - value)
+    heads, west, east = tables["Scores of each region, with 95 % intervals"]
+    assert heads == ["Region", "Overall accuracy", "accuracy from", "accuracy to", "Mean IoU", "IoU from", "IoU to",
+                     "Compared px"]  # fmt: skip
+    assert (west[0], east[0], west[7], east[7]) == ("west", "<east>", "1600", "1600")
+    assert float(west[1]) > float(east[1]) and east[2:4] == ["NaN", "NaN"] != west[2:4]
+    edges = tables["Edges of each class"]
+    assert [row[0] for row in edges] == ["Class", *TABLE.names, "Mean over classes"]
+    ious = [float(row[1]) for row in edges[1:]]
+    assert ious[3] == pytest.approx(sum(ious[:3]) / 3)
+    for _, iou, reference, mapped, both in edges[1:4]:
+        assert float(iou) == pytest.approx(int(both) / (int(reference) + int(mapped) - int(both)))
+    objects = tables["Objects of each class; the same from an IoU of 0.5 on"]
+    for _, reference, mapped, same, precision, recall, _ in objects[1:]:
+        assert float(precision) == pytest.approx(int(same) / int(mapped))
+        assert float(recall) == pytest.approx(int(same) / int(reference))
+    (sizes,) = (rows for caption, rows in tables.items() if caption.startswith("Areas of objects"))
+    assert [row[:2] for row in sizes[1:3]] == [["field", "reference"], ["field", "map"]]
+    for row in sizes[1:]:
+        steps = [float(v) for v in row[2:]]
+        assert steps == sorted(steps)
+    assert (
+        tables["95 % intervals of each class, by drawing 6 blocks anew 50 times"][0][1] == "Precision, from"
+    )
+
+
+def test_too_few_blocks_for_intervals_are_said_once_and_regions_go_without() -> None:
+    empty = BlockConfusion(TABLE, "", (), np.zeros((0, 4), int), np.zeros(0, object), np.zeros(0),
+                           Cells(*np.zeros((4, 0), int)))  # fmt: skip
+    none = bootstrap_scores(empty)
+    region = RegionComparison("a", ConfusionMatrix(3, COUNTS), empty)
+    page = evaluation_report(title="m", classes=TABLE, confusion=COUNTS, intervals=none, regions=[region],
+                             region_intervals={"a": none})  # fmt: skip
+    assert page.count("There are no intervals: 0 blocks are too few") == 1
+    tables = Rows(page).tables
+    assert tables["All compared pixels"][0] == ["Score", "Value"]
+    assert tables["Scores of each region"][0] == ["Region", "Overall accuracy", "Mean IoU", "Compared px"]
+    assert "agrees best" not in page
 
 
 def test_without_probabilities_or_blocks_there_are_no_empty_sections() -> None:
@@ -206,6 +321,7 @@ def test_a_screen_reader_finds_its_way() -> None:
 
 def test_notes_are_sentences() -> None:
     page = everything_evaluated()
+    assert ">1\u202f234\u202f567 pixels (12,5) are not in b2,100x.tif.<" in page
     assert ">The classes are unlike in size.<" in page
 
 
@@ -225,6 +341,15 @@ def test_first_sentence_says_how_good_against_what_on_how_many() -> None:
     assert (
         "It beats a Crops (80.0 %, mean IoU 0.400) by 4.0 points of accuracy and 0.068 of mean IoU." in text
     )
+
+
+def test_training_tells_what_its_temperature_changes() -> None:
+    page = full_training_report()
+    assert "its logits are divided by 0.70." in page
+    rows = Rows(page).tables["Calibration on held-out blocks"]
+    assert rows == [["Number", "Before", "After"], ["Cross-entropy", "0.78", "0.71"],
+                    ["Expected calibration error", "0.11", "0.06"]]  # fmt: skip
+    assert "<dt>Expected calibration error</dt>" in page
 
 
 def test_a_model_worse_than_its_baseline_is_said_to_be_so() -> None:

@@ -54,6 +54,7 @@ def test_the_button_copies_exact_values_as_csv_offline(browser: Browser, tmp_pat
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_fit_and_follow_the_scheme(browser: Browser, report: Path, width: int, scheme: str) -> None:
     page, said = opened(browser, report, width, color_scheme=scheme)
+    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth") <= width  # only what is inside scrolls
     red, green, blue = page.evaluate(
         "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)"
