@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from geotoolbox.alignment import kernels
 from geotoolbox.alignment.pixelmap import PixelMap
 from geotoolbox.alignment.plan import Kernel, Part, ReadPlan, SourceWindow, plan_read
 from geotoolbox.alignment.source import Resampling, Source
-from geotoolbox.core.opening import check_read_size, handles
+from geotoolbox.core.opening import OpenRaster, check_read_size, handles
+from geotoolbox.core.scratch import SCRATCH
 from geotoolbox.errors import CannotRead
 from geotoolbox.errors import explain as message
 
@@ -136,20 +138,66 @@ def _part(
     if part.slices is not None:
         return _copy(plan, part, dtype, out)
     assert part.pixels is not None
-    data, valid = _read(plan, part.window)
+    if part.inside and plan.kernel == "nearest":
+        return _nearest(plan, part, dtype, out)
+    if part.inside and plan.kernel == "bilinear":
+        data, valid = _packed(plan, part.window)
+        if valid is None:
+            return _bilinear(plan, part, data, dtype, out), None
+        data = np.ascontiguousarray(data.transpose(2, 0, 1)[: len(plan.source.bands)])
+    else:
+        data, valid = _read(plan, part.window)
     u, v = part.pixels.coordinates()
     u, v = u - part.window.col, v - part.window.row
-    if part.inside and plan.kernel == "nearest":
-        values, here = kernels.nearest_inside(data, valid, u, v)
-        return _cast(values, dtype, plan.source.path, out), here
-    if part.inside and plan.kernel == "bilinear" and valid is None:
-        data = _as_float(data)
-        fits = out is not None and out.dtype == data.dtype
-        values = kernels.bilinear_inside(data, u, v, out if fits else None)
-        return (values if fits else _cast(values, dtype, plan.source.path, out)), None
     values, good = _resampled(plan.kernel, data, valid, part.pixels, (u, v))
     height, width = plan.geobox.shape
     return _cast(values[:, :height, :width], dtype, plan.source.path, out), good[:, :height, :width]
+
+
+def _nearest(
+    plan: ReadPlan, part: Part, dtype: np.dtype[Any], out: NDArray[Any] | None
+) -> tuple[NDArray[Any], Bools | None]:
+    """Take the pixels that the target's centres fall in, all of which lie in the source."""
+    assert part.pixels is not None
+    data, valid = _read(plan, part.window)
+    u, v = part.pixels.moved(kernels.TIE_PX, kernels.TIE_PX).passing_coordinates()
+    fits = out is not None and out.dtype == data.dtype
+    corner = (part.window.col, part.window.row)
+    values, here = kernels.nearest_inside(data, valid, u, v, corner, out=out if fits else None)
+    return (values if fits else _cast(values, dtype, plan.source.path, out)), here
+
+
+def _packed(plan: ReadPlan, window: SourceWindow) -> tuple[NDArray[Any], Bools | None]:
+    """Read a window as floats, the bands of a pixel side by side: (h, w, lanes), 0 where invalid; not to be kept.
+
+    Returns:
+        Values, of which only as many lanes count as there are bands; and what is valid, (B, h, w), None for all.
+    """
+    bands = len(plan.source.bands)
+    shape = (window.height, window.width, kernels.lanes(bands))
+    room = SCRATCH.array("window", shape, np.float32)
+    done = _straight(plan, window, room.transpose(2, 0, 1)[:bands])
+    if done is not None:
+        return room, done[0]
+    values, valid = _read(plan, window)
+    values = _as_float(values)
+    if values.dtype != room.dtype:
+        room = SCRATCH.array("window 64", shape, values.dtype)
+    room.transpose(2, 0, 1)[:bands] = values
+    return room, valid
+
+
+def _bilinear(
+    plan: ReadPlan, part: Part, data: NDArray[Any], dtype: np.dtype[Any], out: NDArray[Any] | None
+) -> NDArray[Any]:
+    """Interpolate between pixels that are all in the window and valid."""
+    assert part.pixels is not None
+    shape = (len(plan.source.bands), *plan.geobox.shape)
+    corner = (part.window.col, part.window.row)
+    fits = out is not None and out.dtype == data.dtype
+    room = out if fits else np.empty(shape, dtype=data.dtype)
+    values = kernels.bilinear_inside(data, *part.pixels.passing_coordinates(), corner, out=room)
+    return values if fits else _cast(values, dtype, plan.source.path, out)
 
 
 def _resampled(
@@ -192,6 +240,10 @@ def _copy(
     check_read_size(
         (len(plan.source.bands), window.height, window.width), plan.source.dtype, where=plan.source.path
     )
+    if out is not None and (row_step, col_step) == (1, 1) and out.shape[1:] == (window.height, window.width):
+        done = _straight(plan, window, out)
+        if done is not None:
+            return out, done[0]
     data, valid = _read(plan, window)
     data = data[:, ::row_step, ::col_step]
     if valid is not None:
@@ -205,6 +257,33 @@ def _copy(
     image[:, rows, cols] = _cast(data, dtype, plan.source.path, None)
     good[:, rows, cols] = True if valid is None else valid
     return image, good
+
+
+def _straight(plan: ReadPlan, window: SourceWindow, out: NDArray[Any]) -> tuple[Bools | None] | None:
+    """Read plain bytes straight into float32 that holds them exactly: (what is valid), or None for another way."""
+    source = plan.source
+    if source.has_mask or plan.overview is not None or out.dtype != np.float32:
+        return None
+    if source.nodata.count(source.nodata[0]) < len(source.nodata):
+        return None
+    with _held(source, plan.overview) as handle:
+        plain = handle.plain
+        if plain is None or not (plain.dtype == np.float32 or plain.dtype.itemsize <= 2):
+            return None
+        _check_unchanged(source, handle.dataset)
+        clean = plain.copy(source.bands, window.row, window.col, out, source.nodata[0])
+    if clean is None:
+        return None
+    valid = None if clean else _valid(out, source, None)
+    if valid is not None:
+        out[~valid] = 0
+    return (valid,)
+
+
+def _held(source: Source, overview: int | None) -> AbstractContextManager[OpenRaster]:
+    return handles().hold(
+        source.path, overview_level=overview, allow_vrt=source.allow_vrt, allow_remote=source.allow_remote
+    )
 
 
 def _cast(data: NDArray[Any], dtype: np.dtype[Any], path: str, out: NDArray[Any] | None) -> NDArray[Any]:
@@ -223,8 +302,7 @@ def _read(plan: ReadPlan, window: SourceWindow) -> tuple[NDArray[Any], Bools | N
     """Read a window: values with 0 where invalid, and what is valid (None for all)."""
     source = plan.source
     place = Window(window.col, window.row, window.width, window.height)
-    flags = {"allow_vrt": source.allow_vrt, "allow_remote": source.allow_remote}
-    with handles().hold(source.path, overview_level=plan.overview, **flags) as handle:
+    with _held(source, plan.overview) as handle:
         dataset = handle.dataset
         if plan.overview is None:
             _check_unchanged(source, dataset)

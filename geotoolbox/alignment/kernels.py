@@ -12,7 +12,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["area_average", "area_mode", "bilinear", "bilinear_inside", "cubic", "nearest", "nearest_inside"]
+from geotoolbox.core.scratch import SCRATCH
+
+__all__ = [
+    "TIE_PX",
+    "area_average",
+    "area_mode",
+    "bilinear",
+    "bilinear_inside",
+    "cubic",
+    "lanes",
+    "nearest",
+    "nearest_inside",
+]
 
 Array = NDArray[Any]
 Bools = NDArray[np.bool_]
@@ -21,6 +33,8 @@ Ints = NDArray[np.intp]
 
 # A place on the line between two pixels belongs to the second, also when rounding puts it just before.
 TIE_PX = 1e-6
+
+_STRIP_BYTES = 768 * 1024  # what the arrays of a strip may take, to stay in a processor core's own cache
 
 
 def _cells(place: Floats, size: int) -> tuple[Ints, Bools]:
@@ -31,10 +45,11 @@ def _cells(place: Floats, size: int) -> tuple[Ints, Bools]:
     return np.where(inside, cell, 0).astype(np.intp), inside
 
 
-def _take(data: Array, index: Ints) -> Array:
+def _take(data: Array, index: Ints, out: Array | None = None) -> Array:
     """Gather flat pixel indices from each band."""
     flat = data.reshape(data.shape[0], -1)
-    out = np.empty((data.shape[0], *index.shape), dtype=data.dtype)
+    if out is None:
+        out = np.empty((data.shape[0], *index.shape), dtype=data.dtype)
     for band in range(data.shape[0]):
         np.take(flat[band], index, out=out[band], mode="clip")
     return out
@@ -57,12 +72,34 @@ def nearest(data: Array, valid: Bools | None, u: Floats, v: Floats) -> tuple[Arr
     return out, good
 
 
-def nearest_inside(data: Array, valid: Bools | None, u: Floats, v: Floats) -> tuple[Array, Bools | None]:
-    """As :func:`nearest`, where every place is known to lie in the window; valid is None where all is."""
-    lines = (v + TIE_PX).astype(np.int32)  # windows are far smaller than 2³¹ pixels, and 32 bits are quicker
+def nearest_inside(
+    data: Array,
+    valid: Bools | None,
+    u: Floats,
+    v: Floats,
+    corner: tuple[int, int],
+    *,
+    out: Array | None = None,
+) -> tuple[Array, Bools | None]:
+    """As :func:`nearest`, where every place is known to lie in the window; valid is None where all is.
+
+    Args:
+        data: (B, h, w).
+        valid: As above.
+        u: Columns plus :data:`TIE_PX`, from the corner of the source rather than of the window.
+        v: Rows, likewise.
+        corner: Column and row of the window.
+        out: (B, H, W) to write to, of the type of ``data``.
+    """
+    shape = (v.shape[0], u.shape[1])
+    # 32 bits are quicker, and hold the index: a window is far smaller than 2³¹ pixels.
+    lines = _whole_numbers("lines", v, corner[1])
     lines *= data.shape[2]
-    index = (lines + (u + TIE_PX).astype(np.int32)).astype(np.intp)
-    out = _take(data, index)
+    small: NDArray[np.int32] = SCRATCH.array("index 32", shape, np.int32)
+    np.add(lines, _whole_numbers("columns", u, corner[0]), out=small)
+    index: Ints = SCRATCH.array("index", shape, np.intp)
+    np.copyto(index, small)
+    out = _take(data, index, out)
     if valid is None:
         return out, None
     good = _take(valid, index)
@@ -71,31 +108,59 @@ def nearest_inside(data: Array, valid: Bools | None, u: Floats, v: Floats) -> tu
     return out, good
 
 
-def bilinear_inside(data: Array, u: Floats, v: Floats, out: Array | None = None) -> Array:
-    """As :func:`bilinear`, where every place lies in the window and all of it is valid: band by band in the cache.
+def _whole_numbers(name: str, place: Floats, first: int) -> NDArray[np.int32]:
+    """Return places cut to whole numbers, less ``first``."""
+    out: NDArray[np.int32] = SCRATCH.array(name, place.shape, np.int32)
+    np.copyto(out, place, casting="unsafe")
+    out -= first
+    return out
+
+
+def lanes(bands: int) -> int:
+    """Return how many numbers a pixel takes in memory where its bands lie together, so that it is moved in one go."""
+    return next((n for n in (1, 2, 4, 8) if n >= bands), bands)
+
+
+def bilinear_inside(
+    data: Array, u: Floats, v: Floats, corner: tuple[int, int], *, out: Array | None = None
+) -> Array:
+    """As :func:`bilinear`, where every place lies in the window and all of it is valid: strip by strip, in the cache.
 
     Args:
-        data: (B, h, w) floats.
-        u: Columns.
-        v: Rows.
-        out: (B, H, W) to write to, of the type of ``data``.
+        data: (h, w, :func:`lanes`) floats, the bands of a pixel side by side; what is beyond them does not matter.
+        u: Columns, from the corner of the source rather than of the window.
+        v: Rows, likewise.
+        corner: Column and row of the window.
+        out: (B, H, W) to write to.
     """
-    height, width = data.shape[1:]
+    height, width, lane = v.shape[0], u.shape[1], data.shape[2]
+    if out is None:
+        out = np.empty((lane, height, width), dtype=data.dtype)
+    rows = max(1, _STRIP_BYTES // (6 * data.itemsize * lane * width))
+    with np.errstate(invalid="ignore", over="ignore"):
+        for top in range(0, height, rows):
+            strip = slice(top, min(height, top + rows))
+            cols = u if u.shape[0] == 1 else u[strip]
+            found = _bilinear_strip(data, cols - corner[0], v[strip] - corner[1])
+            out[:, strip] = found[:, :, : len(out)].transpose(2, 0, 1)
+    return out
+
+
+def _bilinear_strip(data: Array, u: Floats, v: Floats) -> Array:
+    """Interpolate some rows of the target, all bands at once; return (rows, W, lanes), not to be kept."""
+    height, width, lane = data.shape
+    shape = (v.shape[0], u.shape[1], lane)
     (c0, c1), fu = _two_taps(u, width)
     (r0, r1), fv = _two_taps(v, height)
-    r0, r1 = r0 * width, r1 * width
-    corners = (r0 + c0, r0 + c1, r1 + c0, r1 + c1)
-    if out is None:
-        out = np.empty((data.shape[0], *corners[0].shape), dtype=data.dtype)
-    top_left, top, low_left = (np.empty(corners[0].shape, dtype=data.dtype) for _ in range(3))
-    for band, flat in enumerate(data.reshape(data.shape[0], -1)):
-        low = out[band]
-        np.take(flat, corners[0], out=top_left, mode="clip")
-        np.take(flat, corners[1], out=top, mode="clip")
-        np.take(flat, corners[2], out=low_left, mode="clip")
-        np.take(flat, corners[3], out=low, mode="clip")
-        _lerp(_lerp(top_left, top, fu), _lerp(low_left, low, fu), fv)
-    return out
+    flat = data.reshape(-1, lane)
+    taps = []
+    for number, (row, col) in enumerate(((r0, c0), (r0, c1), (r1, c0), (r1, c1))):
+        index = np.add(row * width, col, out=SCRATCH.array("corner", shape[:2], np.intp))
+        tap = SCRATCH.array(f"tap {number}", shape, data.dtype)
+        taps.append(np.take(flat, index, axis=0, out=tap, mode="clip").reshape(shape[0], -1))
+    across, down = (np.repeat(p, lane, axis=1) if lane > 1 and p.shape[1] > 1 else p for p in (fu, fv))
+    upper, lower = _lerp(taps[0], taps[1], across), _lerp(taps[2], taps[3], across)
+    return _lerp(upper, lower, down).reshape(shape)
 
 
 def _two_taps(place: Floats, size: int) -> tuple[tuple[Ints, Ints], NDArray[np.float32]]:
@@ -103,7 +168,7 @@ def _two_taps(place: Floats, size: int) -> tuple[tuple[Ints, Ints], NDArray[np.f
     middle = place - 0.5
     low = np.floor(middle)
     part = np.subtract(middle, low, out=middle).astype(np.float32)
-    index = low.astype(np.int32).astype(np.intp)
+    index = low.astype(np.intp)
     first, last = int(index.min()), int(index.max())
     if first >= 0 and last < size - 1:
         return (index, index + 1), part

@@ -2,7 +2,8 @@
 
 A map gives, for each target pixel centre, the place (u, v) in a source: columns and rows from the corner of
 its first pixel, in float64. Where the CRS differ, points are transformed exactly on a coarse grid and
-interpolated; the error of that is measured at points in between, and the grid refined where it is too large.
+interpolated (:mod:`geotoolbox.alignment.nodes`); the error of that is measured at points in between, and the
+grid refined where it is too large.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
+from geotoolbox.alignment.nodes import CELL_PX, SMOOTH_PX, between, finer, roughness, spacing
 from geotoolbox.alignment.systems import transformer, wrap_period
+from geotoolbox.core.scratch import SCRATCH
 
 __all__ = ["MAX_ERROR_PX", "Axes", "PixelMap", "affine_map", "grid_map"]
 
@@ -26,11 +29,7 @@ Floats = NDArray[np.float64]
 MAX_ERROR_PX = 2e-5
 """The largest coordinate error that is accepted, in source pixels: 0.2 DN of 0–9999 noise."""
 
-AIM_PX = 1.5e-5
-"""The error that the distance of the nodes is chosen for."""
-
-LARGEST_STEP_PX, SMALLEST_COMMON_STEP_PX = 16, 2
-_SNAP = 1e-6
+_FEW = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,12 +70,34 @@ class PixelMap:
 
     def coordinates(self) -> tuple[Floats, Floats]:
         """Return (u, v) for all pixels, each (H, W), or (1, W) and (H, 1) when separable."""
-        return self._at(np.arange(self.shape[0], dtype=float), np.arange(self.shape[1], dtype=float))
+        rows, cols = (np.arange(n, dtype=float) for n in self.shape)
+        return self._at(rows, cols)
+
+    def passing_coordinates(self) -> tuple[Floats, Floats]:
+        """As :meth:`coordinates`, of the same bits, in memory that the next call in this thread uses again."""
+        if self.separable or self.step_px < 2:
+            return self.coordinates()
+        u, v = (self._dense(z, name) for z, name in ((self.u, "u"), (self.v, "v")))
+        return u, v
+
+    def _dense(self, z: Floats, name: str) -> Floats:
+        """Interpolate at all pixels, each pair of node rows in one go."""
+        height, width = self.shape
+        z = _lerp(z, self.cols, np.arange(width, dtype=float), 1)
+        step, start = self.step_px, int(-self.rows[0])
+        first, last = start // step, -(-(start + height) // step)
+        if start < 0 or last >= self.rows.size:
+            return _lerp(z, self.rows, np.arange(height, dtype=float), 0)
+        out: Floats = SCRATCH.array(f"places {name}", (last - first, step, width), np.float64)
+        with np.errstate(invalid="ignore"):
+            np.multiply((z[first + 1 : last + 1] - z[first:last])[:, None], _parts(step), out=out)
+            out += z[first:last, None]
+        begin = start - first * step
+        return out.reshape(-1, width)[begin : begin + height]
 
     def extent(self) -> tuple[float, float, float, float] | None:
         """Return (u min, v min, u max, v max) over all pixel centres; None when none is finite."""
-        rows, cols = (_inside(n, size) for n, size in zip((self.rows, self.cols), self.shape, strict=True))
-        u, v = self._at(rows, cols)
+        u, v = (_cut(_cut(z, self.rows, self.shape[0]).T, self.cols, self.shape[1]) for z in (self.u, self.v))
         if math.isfinite(float(u.sum())) and math.isfinite(float(v.sum())):
             return float(u.min()), float(v.min()), float(u.max()), float(v.max())
         good_u, good_v = u[np.isfinite(u)], v[np.isfinite(v)]
@@ -96,9 +117,10 @@ class PixelMap:
         """Return the median of the scales, from differences between neighbouring nodes; 1 where none is finite."""
         if self.separable:
             return _mean_step(self.u[0], self.cols), _mean_step(self.v[:, 0], self.rows)
-        across, down = self.cols[1] - self.cols[0], self.rows[1] - self.rows[0]
+        i, j = (max(1, (n - 1) // _FEW) for n in self.u.shape)  # a median needs no more than some nodes
+        across, down = self.cols[j] - self.cols[0], self.rows[i] - self.rows[0]
         found = []
-        for z in (self.u, self.v):
+        for z in (self.u[::i, ::j], self.v[::i, ::j]):
             with np.errstate(invalid="ignore"):
                 steps = np.hypot((z[:-1, 1:] - z[:-1, :-1]) / across, (z[1:, :-1] - z[:-1, :-1]) / down)
             found.append(_median(steps))
@@ -134,11 +156,21 @@ def _median(values: Floats) -> float:
     return float(np.partition(flat, flat.size // 2)[flat.size // 2]) if flat.size else 1.0
 
 
-def _inside(nodes: Floats, size: int) -> Floats:
-    """Return the nodes within the target, and its first and last pixel."""
-    inner = nodes[(nodes > 0) & (nodes < size - 1)]
-    ends = [0.0] if size == 1 else [0.0, size - 1.0]
-    return np.concatenate([ends[:1], inner, ends[1:]])
+def _cut(z: Floats, nodes: Floats, size: int) -> Floats:
+    """Return node values within a target of ``size`` rows, and those at its first and last pixel."""
+    if z.shape[0] == 1:
+        return z
+    step = nodes[1] - nodes[0]
+    low = max(0, int(-nodes[0] // step))
+    high = min(nodes.size - 2, int((size - 1 - nodes[0]) // step))
+    out = z[low : high + 2].copy()
+    first, last = -nodes[low] / step, (size - 1 - nodes[high]) / step
+    with np.errstate(invalid="ignore"):
+        end = out[-2] + last * (out[-1] - out[-2])
+        if first:
+            out[0] += first * (out[1] - out[0])
+        out[-1] = end
+    return out
 
 
 def _slope(z: Floats, nodes: Floats, axis: int) -> Floats:
@@ -181,6 +213,14 @@ def _lerp(z: Floats, nodes: Floats, at: Floats, axis: int) -> Floats:
         difference *= part
         first += difference
     return first
+
+
+@lru_cache(maxsize=16)
+def _parts(step: int) -> Floats:
+    """Return how far the pixels are from one node to the next, (step, 1)."""
+    parts = np.arange(step)[:, None] / step
+    parts.setflags(write=False)
+    return parts
 
 
 def _lerp_rows(z: Floats, low: NDArray[np.intp], part: Floats) -> Floats:
@@ -276,10 +316,15 @@ def grid_map(source: GeoBox, target: GeoBox) -> PixelMap:
         centre = _exact(source, axes, transform, (_middle(target.shape[0]), _middle(target.shape[1])), None)
     a = target.affine
     own = source.affine
-    step = _step_for(
+    step, bend = spacing(
         (source.shape[0], source.shape[1]), (own.a, own.b, own.c, own.d, own.e, own.f), str(source.crs),
         str(target.crs), (a.a, a.b, a.d, a.e),
     )  # fmt: skip
+    quick = None
+    if bend is not None:
+        quick = _from_few(source, target, axes, (step, bend), (period, centre))
+    if quick is not None:
+        return quick
     while True:
         rows, cols = (
             _nodes(first, size, step)
@@ -291,6 +336,29 @@ def grid_map(source: GeoBox, target: GeoBox) -> PixelMap:
         if error <= MAX_ERROR_PX:
             return replace(found, error_px=error)
         step //= 2
+
+
+def _from_few(
+    source: GeoBox,
+    target: GeoBox,
+    axes: Axes,
+    chosen: tuple[int, float],
+    wrap: tuple[float | None, tuple[Floats, Floats] | None],
+) -> PixelMap | None:
+    """Return the map with nodes from few exact points; None where those are not smooth enough."""
+    transform = transformer(str(target.crs), str(source.crs))
+    shape, first, step = (target.shape[0], target.shape[1]), (axes.first_row, axes.first_col), chosen[0]
+    rows, cols = (_nodes(f, n, step) for f, n in zip(first, shape, strict=True))
+    down, across = (
+        finer((f + int(nodes[0])) % CELL_PX, nodes.size, step)
+        for f, nodes in zip(first, (rows, cols), strict=True)
+    )
+    z = np.stack(_exact(source, axes, transform, (down.places(rows[0]), across.places(cols[0])), wrap))
+    rough = roughness(z)
+    if rough > SMOOTH_PX:
+        return None
+    u, v = between(z, down, across)
+    return PixelMap(shape, rows, cols, u, v, step, rough + chosen[1])
 
 
 def _error_between(found: PixelMap, source: GeoBox, period: float | None) -> float:
@@ -313,49 +381,6 @@ def _bend(z: Floats) -> float:
             float(np.abs((along[:-1] + along[1:]) / 2 - z[1::2, 1::2]).max()),
         )
     return worst if math.isfinite(worst) else math.inf
-
-
-@lru_cache(maxsize=1024)
-def _step_for(
-    shape: tuple[int, int],
-    affine: tuple[float, float, float, float, float, float],
-    source_crs: str,
-    target_crs: str,
-    linear: tuple[float, float, float, float],
-) -> int:
-    """Return the distance of nodes that is fine enough all over a source, whatever part of it is read.
-
-    It depends on the two grids and not on the window, so that a part is read with the places of the whole.
-    The error of a straight line is half the second difference over the halves of its span.
-    """
-    places = _sample(shape, Affine(*affine), transformer(source_crs, target_crs))
-    back, period = transformer(target_crs, source_crs), wrap_period(source_crs)
-    lines, half, (a, b, d, e) = ~Affine(*affine), float(LARGEST_STEP_PX), linear
-    middle = back.transform(*places, errcheck=False)
-    total = np.zeros(places[0].size)
-    with np.errstate(invalid="ignore"):
-        for step_x, step_y in ((a * half, d * half), (b * half, e * half)):
-            bend_x, bend_y = np.zeros_like(total), np.zeros_like(total)
-            for sign in (1, -1):
-                x, y = back.transform(places[0] + sign * step_x, places[1] + sign * step_y, errcheck=False)
-                dx = x - middle[0]
-                bend_x += dx if period is None else dx - period * np.round(dx / period)
-                bend_y += y - middle[1]
-            total += np.hypot(lines.a * bend_x + lines.b * bend_y, lines.d * bend_x + lines.e * bend_y) / 2
-    finite = total[np.isfinite(total)]
-    error, step = float(finite.max(initial=0.0)) / 4, LARGEST_STEP_PX
-    while step > SMALLEST_COMMON_STEP_PX and error > AIM_PX:
-        step, error = step // 2, error / 4
-    return step
-
-
-def _sample(shape: tuple[int, int], a: Affine, forward: pyproj.Transformer) -> tuple[Floats, Floats]:
-    """Return 7 × 7 places all over a source, in the other CRS."""
-    height, width = shape
-    cols, rows = np.meshgrid(np.linspace(0.5, width - 0.5, 7), np.linspace(0.5, height - 0.5, 7))
-    x, y = a.a * cols + a.b * rows + a.c, a.d * cols + a.e * rows + a.f
-    x, y = forward.transform(x.ravel(), y.ravel(), errcheck=False)
-    return np.asarray(x, dtype=float), np.asarray(y, dtype=float)
 
 
 def _middle(size: int) -> Floats:

@@ -186,12 +186,17 @@ class ClassTable:
             chosen.append(color)
         return tuple(chosen)
 
-    def to_index(self, values: NDArray[Any]) -> NDArray[np.int64]:
-        """Map pixel values to class indices; values outside the table become ``IGNORE_INDEX``."""
+    def to_index(self, values: NDArray[Any], out: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """Map pixel values to class indices; values outside the table become ``IGNORE_INDEX``.
+
+        Args:
+            values: Pixel values.
+            out: Where the result may be written, of the shape of ``values``; it is not always used.
+        """
         found = np.asarray(values)
         if found.dtype.kind in "iu" and found.dtype.itemsize <= 2 and found.size >= _TABLE_PX:
             table = _table(self.values, found.dtype.str)
-            return np.take(table, found.view(f"u{found.dtype.itemsize}"), mode="clip")
+            return np.take(table, found.view(f"u{found.dtype.itemsize}"), out=out, mode="clip")
         known = np.asarray(self.values, dtype=np.int64)
         order = np.argsort(known)
         flat = np.asarray(values).astype(np.int64, copy=False)

@@ -8,15 +8,16 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from geotoolbox.errors import CannotWrite, GeoToolboxError, NoSpace, explain
+from geotoolbox.errors import BadInput, CannotWrite, GeoToolboxError, NoSpace, explain
 
 __all__ = [
     "NEARLY_FULL_BYTES",
     "atomic_path",
+    "check_apart",
     "check_space",
     "check_writable",
     "free_bytes",
@@ -79,6 +80,49 @@ def check_writable(path: Path) -> None:
         raise CannotWrite(
             explain("the output is a folder", where=path, expected="a file name", fix="add a name")
         )
+
+
+def check_apart(outputs: Iterable[str | Path], inputs: Iterable[str | Path]) -> None:
+    """Raise :class:`BadInput` when an output would take the place of a file that is read, or of another output.
+
+    Links to one file are one file.
+
+    Args:
+        outputs: Files that will be written.
+        inputs: Files that are read, and must stay as they are.
+
+    Example:
+        >>> check_apart(["map.tif"], ["image.tif"])
+        >>> check_apart(["map.tif", "./map.tif"], [])
+        Traceback (most recent call last):
+        geotoolbox.errors.BadInput: two outputs are one file: ./map.tif. Expected a name for each.
+    """
+    written: set[object] = set()
+    for path in outputs:
+        if _same_as(path) in written:
+            raise BadInput(explain("two outputs are one file", where=path, expected="a name for each"))
+        written.add(_same_as(path))
+    there = any(isinstance(place, tuple) for place in written)
+    for path in inputs if there else ():  # what is not there yet is no input
+        if _same_as(path) in written:
+            raise BadInput(
+                explain(
+                    "the output would take the place of an input",
+                    where=path,
+                    expected="another name",
+                    fix="choose an output path that is not among the files that are read",
+                )
+            )
+
+
+def _same_as(path: str | Path) -> object:
+    """Return what two paths to one file share."""
+    place = Path(path).expanduser()
+    try:
+        found = place.stat()
+    except (OSError, ValueError):
+        return os.path.realpath(place)
+    return found.st_dev, found.st_ino
 
 
 def fsync(path: Path) -> None:

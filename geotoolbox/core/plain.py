@@ -42,6 +42,27 @@ class _Scratch(threading.local):
 _SCRATCH = _Scratch()
 
 
+class _Fill:
+    """Looks for a fill value in what is read. It may say "met" where there is none, never the other way round."""
+
+    def __init__(self, value: float | None, dtype: np.dtype[Any]) -> None:
+        self.met = dtype.kind == "f"  # where NaN and infinity count too, and equality has a tolerance
+        self._value: Any = None
+        if value is None or self.met or not float(value).is_integer():
+            return
+        limits = np.iinfo(dtype)
+        if limits.min <= value <= limits.max:
+            self._value = dtype.type(int(value))
+            self._lowest = bool(value == limits.min)
+
+    def look(self, values: NDArray[Any]) -> None:
+        """Take note of some values."""
+        if self._value is None or self.met:
+            return
+        # One pass without a temporary array where the fill value is the least possible, as 0 most often is.
+        self.met = bool(values.min() == self._value if self._lowest else (values == self._value).any())
+
+
 class PlainBlocks:
     """The blocks of one uncompressed TIFF. Reads do not move a file position, so forks and threads are safe.
 
@@ -56,6 +77,7 @@ class PlainBlocks:
         self._dtype = np.dtype(dataset.dtypes[0])
         self._pixel = dataset.interleaving is Interleaving.pixel and dataset.count > 1
         self._depth = dataset.count if self._pixel else 1
+        self._all = tuple(range(1, dataset.count + 1))
         self._offsets: dict[tuple[int, int, int], int | None] = {}
         self._file = os.open(path, os.O_RDONLY)
 
@@ -94,6 +116,38 @@ class PlainBlocks:
             a file that is too short).
         """
         out = np.empty((len(bands), height, width), dtype=self._dtype)
+        return out if self._fill(bands, (row, col, height, width), out, None) else None
+
+    def copy(
+        self, bands: Sequence[int], row: int, col: int, out: NDArray[Any], fill: float | None
+    ) -> bool | None:
+        """Read a window into memory of another type, in one step, and look for a fill value on the way.
+
+        Args:
+            bands: Band numbers from 1.
+            row: First row.
+            col: First column.
+            out: (B, height, width), of a type that holds all values of the file's.
+            fill: The fill value of all bands, or None.
+
+        Returns:
+            True where no value can be the fill value, False where one may be; None where GDAL has to read.
+        """
+        seen = _Fill(fill, self._dtype)
+        if not self._fill(bands, (row, col, *out.shape[1:]), out, seen):
+            return None
+        return not seen.met
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the values in the file."""
+        return self._dtype
+
+    def _fill(
+        self, bands: Sequence[int], window: tuple[int, int, int, int], out: NDArray[Any], seen: _Fill | None
+    ) -> bool:
+        """Copy a window (row, column, height, width) block by block; tell whether that could be done."""
+        row, col, height, width = window
         for block_row in range(row // self._rows, (row + height - 1) // self._rows + 1):
             top = block_row * self._rows
             first, last = max(row, top), min(row + height, top + self._rows)
@@ -102,9 +156,9 @@ class PlainBlocks:
                 start, stop = max(col, left), min(col + width, left + self._cols)
                 part = out[:, first - row : last - row, start - col : stop - col]
                 place = (first - top, last - top, start - left, stop - left)
-                if not self._block(bands, (block_row, block_col), place, part):
-                    return None
-        return out
+                if not self._block(bands, (block_row, block_col), place, part, seen):
+                    return False
+        return True
 
     def _block(
         self,
@@ -112,6 +166,7 @@ class PlainBlocks:
         block: tuple[int, int],
         place: tuple[int, int, int, int],
         out: NDArray[Any],
+        seen: _Fill | None,
     ) -> bool:
         """Copy a part of one block into ``out``; tell whether that could be done."""
         first, last, start, stop = place
@@ -120,6 +175,11 @@ class PlainBlocks:
             if found is None:
                 return False
             whole = found.reshape(last - first, self._cols, self._depth)[:, start:stop]
+            if seen is not None:
+                seen.look(whole)
+            if tuple(bands) == self._all:
+                out[...] = whole.transpose(2, 0, 1)
+                return True
             for number, band in enumerate(bands):
                 out[number] = whole[:, :, band - 1]
             return True
@@ -127,7 +187,10 @@ class PlainBlocks:
             found = self._lines(band, block, first, last)
             if found is None:
                 return False
-            out[number] = found.reshape(last - first, self._cols)[:, start:stop]
+            plane = found.reshape(last - first, self._cols)[:, start:stop]
+            if seen is not None:
+                seen.look(plane)
+            out[number] = plane
         return True
 
     def _lines(self, band: int, block: tuple[int, int], first: int, last: int) -> NDArray[Any] | None:

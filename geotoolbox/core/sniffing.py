@@ -40,9 +40,18 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"CDF\x01", "netCDF"), (b"CDF\x02", "netCDF"), (b"CDF\x05", "netCDF"), (b"\x89HDF\r\n\x1a\n", "HDF5"),
     (b"PK\x03\x04", "a ZIP archive"), (b"\x1f\x8b", "a gzip archive"), (b"%PDF", "a PDF document"),
     (b"SQLite format 3", "a SQLite or GeoPackage file"), (b"\x80\x04", "a Python pickle"),
+    (b"\0\0\x27\x0a\0\0\0\0", "an ESRI shapefile"), (b"fgb\x03fgb", "a FlatGeobuf file"),
     (b"GIF8", "a GIF picture"), (b"PAR1", "a Parquet table"),
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself"),
 )  # fmt: skip
+
+_VECTORS = (
+    "an ESRI shapefile",
+    "a FlatGeobuf file",
+    "a SQLite or GeoPackage file",
+    "a JSON document",
+    "a Parquet table",
+)
 
 
 def what_is(head: bytes) -> str:
@@ -122,7 +131,9 @@ def check_source(
                 where=path,
                 got=kind,
                 expected="a raster file such as GeoTIFF",
-                fix="download or copy the file again, or leave it out",
+                fix="give it as labels or as an area; images are rasters"
+                if kind in _VECTORS
+                else "download or copy the file again, or leave it out",
             )
         )
     _check_side_files(local)

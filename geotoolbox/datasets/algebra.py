@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 
 import numpy as np
 import shapely
@@ -25,7 +26,7 @@ class IntersectionDataset(GeoDataset):
 
     The grid is that of the first operand with an image, whatever the order; the other layers are read
     straight from their files onto it. Footprints of the scenes are cut to where both have data. A band name
-    that both have gets ``_2`` in the second.
+    that the first has already gets ``_2`` in the second, or the next free number.
 
     Args:
         first: A dataset.
@@ -67,10 +68,14 @@ class IntersectionDataset(GeoDataset):
     @property
     def bands(self) -> tuple[Band, ...]:
         """The bands of the first, then those of the second."""
-        known = {b.name for b in self.first.bands}
-        return self.first.bands + tuple(
-            replace(b, name=f"{b.name}_2") if b.name in known else b for b in self.second.bands
-        )
+        bands = list(self.first.bands)
+        taken = {b.name for b in bands}
+        for band in self.second.bands:
+            free = (f"{band.name}_{n}" for n in count(2))
+            name = band.name if band.name not in taken else next(n for n in free if n not in taken)
+            taken.add(name)
+            bands.append(replace(band, name=name))
+        return tuple(bands)
 
     @property
     def classes(self) -> ClassTable | None:

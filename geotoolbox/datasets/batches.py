@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geotoolbox.core.query import Query, Reading
+from geotoolbox.datasets.memory import BatchMemory
 from geotoolbox.datasets.samples import Sample, sample_from
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class _Pool:
 
 
 _POOL = _Pool()
+_MEMORY = BatchMemory()
 
 
 def thread_count() -> int:
@@ -154,7 +156,7 @@ def _memory(shape: tuple[int, ...], kind: str) -> torch.Tensor:
     import torch
 
     if not _in_worker():
-        return torch.from_numpy(np.empty(shape, dtype=kind))
+        return torch.from_numpy(_MEMORY.array(shape, kind))
     size = math.prod(shape) * np.dtype(kind).itemsize
     storage = torch.UntypedStorage._new_shared(size)  # as torch's own collation does
     empty: Any = torch.empty(0, dtype=getattr(torch, kind))

@@ -15,7 +15,7 @@ from geotoolbox.core.query import TimeInterval
 from geotoolbox.errors import BadInput, MixedSources, explain
 from geotoolbox.indexing.records import FileRecord
 
-__all__ = ["Channel", "FileGroup", "group_files", "match_names"]
+__all__ = ["Channel", "FileGroup", "data_bands", "group_files", "match_names"]
 
 _logger = logging.getLogger(__name__)
 _COLOURS = {"red", "green", "blue", "nir", "swir", "rededge", "coastal", "pan", "undefined", "gray"}
@@ -108,14 +108,15 @@ def group_files(
     buckets: dict[object, list[FileRecord]] = {}
     for position, record in enumerate(records):
         header = record.header
-        single = stack and len(_numbers(record)) == 1
+        single = stack and len(data_bands(record)) == 1
         grid = (header.crs, tuple(header.transform), header.width, header.height, record.time)
         buckets.setdefault(grid if single else position, []).append(record)
     groups = [_stacked(b) if len(b) > 1 else _alone(b[0]) for b in buckets.values()]
     return _common_names(groups)
 
 
-def _numbers(record: FileRecord) -> tuple[int, ...]:
+def data_bands(record: FileRecord) -> tuple[int, ...]:
+    """Return the numbers of the bands that hold data: all but alpha, or all where there is no other."""
     return record.header.image_bands or tuple(range(1, record.header.count + 1))
 
 
@@ -152,12 +153,12 @@ def _stacked(records: list[FileRecord]) -> FileGroup:
             )
         )
     names, named = _names_of_files(records)
-    channels = tuple(Channel(r, _numbers(r)[0], n) for r, n in zip(records, names, strict=True))
+    channels = tuple(Channel(r, data_bands(r)[0], n) for r, n in zip(records, names, strict=True))
     return FileGroup(channels, records[0].time, named)
 
 
 def _names_of_files(records: Sequence[FileRecord]) -> tuple[list[str], bool]:
-    told = [r.header.descriptions[_numbers(r)[0] - 1] for r in records]
+    told = [r.header.descriptions[data_bands(r)[0] - 1] for r in records]
     if all(told) and len(set(told)) == len(told):
         return [str(t) for t in told], True
     stems = [os.path.splitext(os.path.basename(r.path))[0] for r in records]
@@ -177,7 +178,7 @@ def _names_of_files(records: Sequence[FileRecord]) -> tuple[list[str], bool]:
 
 
 def _alone(record: FileRecord) -> FileGroup:
-    header, numbers = record.header, _numbers(record)
+    header, numbers = record.header, data_bands(record)
     told = [header.descriptions[n - 1] for n in numbers]
     colours = [header.colorinterp[n - 1] for n in numbers]
     named = True

@@ -57,13 +57,22 @@ def as_table(classes: ClassesLike) -> ClassTable:
 
 
 def find_classes(
-    records: Sequence[FileRecord], classes: ClassesLike | None, nodata: float | None
+    records: Sequence[FileRecord],
+    classes: ClassesLike | None,
+    nodata: float | None,
+    typical: Sequence[FileRecord] | None = None,
 ) -> ClassTable:
     """Return the classes of label files.
 
     The table given wins. Else names in the files (raster attribute table, category names) with the
     palette's colours; names that mean "no data" and the nodata value are no classes. Else the values that
     occur, all files read once.
+
+    Args:
+        records: All files.
+        classes: The table given.
+        nodata: A fill value that holds instead of the declared one.
+        typical: Some files of each kind, which have all names and colours that there are; default: all.
 
     Raises:
         BadLabels: When two files name a value differently, or there are no or too many values.
@@ -72,7 +81,7 @@ def find_classes(
         return as_table(classes)
     names: dict[int, str] = {}
     colors: dict[int, Color] = {}
-    for record in records:
+    for record in records if typical is None else typical:
         header = record.header
         fills = {nodata if nodata is not None else header.nodata[0]}
         for value, name in (header.category_names or {}).items():

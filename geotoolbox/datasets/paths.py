@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Sequence
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from geotoolbox.core.sniffing import local_path
@@ -58,9 +60,9 @@ def find_files(
 def _expand(path: str, pattern: str, suffixes: Sequence[str]) -> list[str]:
     if local_path(path) != path:  # a URL, /vsi…, or a driver's own syntax such as NETCDF:file.nc:name
         return [path]
-    name = os.path.expanduser(path)
+    name = os.path.expanduser(path) if path.startswith("~") else path
     try:
-        os.stat(name)
+        is_folder = stat.S_ISDIR(os.stat(name).st_mode)
     except (OSError, ValueError) as error:
         if glob.has_magic(name):
             return sorted(p for p in glob.glob(name, recursive=True) if os.path.isfile(p))
@@ -72,9 +74,23 @@ def _expand(path: str, pattern: str, suffixes: Sequence[str]) -> list[str]:
                 fix="check the spelling, and that the disk is there",
             )
         ) from error
-    if not os.path.isdir(name):
+    if not is_folder:
         return [name]
-    inside = sorted(p for p in Path(name).rglob(pattern) if p.is_file())
     if pattern == "*":
-        inside = [p for p in inside if p.suffix.lower() in suffixes]
-    return [str(p) for p in inside]
+        found = (p.removeprefix(f".{os.sep}") for p in _files_in(str(Path(name))))
+        inside = (p for p in found if os.path.splitext(p)[1].lower() in suffixes)
+        return sorted(inside, key=lambda p: p.split(os.sep))
+    return [str(p) for p in sorted(p for p in Path(name).rglob(pattern) if p.is_file())]
+
+
+def _files_in(folder: str) -> Iterator[str]:
+    """Yield the files of a folder and its sub-folders; links to folders are not followed."""
+    inner = []
+    with suppress(PermissionError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                inner.append(entry.path)
+            elif entry.is_file():
+                yield entry.path
+    for path in inner:
+        yield from _files_in(path)

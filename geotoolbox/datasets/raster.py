@@ -20,14 +20,17 @@ from geotoolbox.core.classes import IGNORE_INDEX, ClassTable
 from geotoolbox.core.events import SILENT, Reporter
 from geotoolbox.core.opening import check_read_size
 from geotoolbox.core.query import Band, Query, Reading, Scene, TimeInterval
+from geotoolbox.core.scratch import SCRATCH
+from geotoolbox.datasets.arranging import arrange
 from geotoolbox.datasets.base import GeoDataset, Kind, Transform
 from geotoolbox.datasets.batches import Slot
 from geotoolbox.datasets.dates import Dates, times_of
-from geotoolbox.datasets.groups import FileGroup, group_files, match_names
-from geotoolbox.datasets.labels import ClassesLike, check_whole, find_classes, looks_like_labels
+from geotoolbox.datasets.groups import FileGroup, match_names
+from geotoolbox.datasets.labels import ClassesLike, check_whole, find_classes
 from geotoolbox.datasets.paths import Paths, find_files
-from geotoolbox.datasets.policy import Mixed, check_same, select_bands
-from geotoolbox.datasets.units import Unit, make_units
+from geotoolbox.datasets.policy import Mixed
+from geotoolbox.datasets.unit_table import UnitTable
+from geotoolbox.datasets.units import Unit
 from geotoolbox.errors import BadInput, explain
 from geotoolbox.indexing import FileIndex, build_index
 from geotoolbox.indexing.geometry import same_crs
@@ -35,6 +38,7 @@ from geotoolbox.indexing.geometry import same_crs
 __all__ = ["RasterDataset"]
 
 _logger = logging.getLogger(__name__)
+_SMALL = frozenset(("uint8", "int8", "uint16", "int16"))  # types whose values become classes by a table
 _FEW_UNITS = 32  # so many are looked at one by one before the index is asked
 
 
@@ -119,18 +123,16 @@ class RasterDataset(GeoDataset):
         self.transforms = transforms
         self.time_series = time_series
         self._scaled = scaled
-        self._kind = _kind(kind, index, classes)
-        groups = group_files(index.records, matches, stack=self._kind == "image")
-        groups = select_bands(groups, bands)
-        check_same(groups, mixed=mixed, scaled=scaled)
-        self._check_labels(groups)
-        self._bands = tuple(Band(n) for n in groups[0].names) if self._kind == "image" else ()
-        self._classes = find_classes(index.records, classes, nodata) if self._kind == "labels" else None
+        found = arrange(index, matches, kind=kind, classes=classes, bands=bands, mixed=mixed, scaled=scaled)
+        self._kind: Literal["image", "labels"] = found.kind
+        self._check_labels(found.groups)
+        images = self._kind == "image"
+        self._bands = tuple(Band(n) for n in found.groups[0].names) if images else ()
+        self._classes = None if images else find_classes(index.records, classes, nodata, found.judged)
         self._resampling: Resampling = resampling if resampling != "auto" else self._default_resampling()
-        self._units = make_units(
-            groups, nodata, categorical=self._kind == "labels", allow_vrt=allow_vrt, allow_remote=allow_remote
-        )
-        self._index = FileIndex([u.record for u in self._units])
+        self._units = found.units(nodata, allow_vrt=allow_vrt, allow_remote=allow_remote)
+        many = isinstance(self._units, UnitTable)
+        self._index = index if many else FileIndex([u.record for u in self._units])
         self._strangers: set[int] = set()
 
     def _check_labels(self, groups: Sequence[FileGroup]) -> None:
@@ -181,15 +183,22 @@ class RasterDataset(GeoDataset):
 
     def source_files(self) -> tuple[str, ...]:
         """Return the paths of all files."""
+        if isinstance(self._units, UnitTable):
+            return self._units.paths()
         return tuple(dict.fromkeys(p for u in self._units for p in u.paths))
 
     def scenes(self) -> tuple[Scene, ...]:
         """Return one scene for each image or tile; for a time series, one for each place."""
-        scenes = [Scene(u.name, u.geobox, u.record.native_footprint, u.time) for u in self._units]
-        return _by_place(scenes) if self.time_series else tuple(scenes)
+        if isinstance(self._units, UnitTable):
+            scenes = self._units.scenes()
+        else:
+            scenes = tuple(Scene(u.name, u.geobox, u.record.native_footprint, u.time) for u in self._units)
+        return _by_place(scenes) if self.time_series else scenes
 
     def coverage(self) -> tuple[tuple[BaseGeometry, TimeInterval], ...]:
         """Return where and when there is data, as polygons in longitude and latitude."""
+        if isinstance(self._units, UnitTable):
+            return tuple(self._units.coverage())
         return tuple((u.record.footprint, u.time) for u in self._units if not u.record.footprint.is_empty)
 
     def explain(self, query: Query) -> str:
@@ -300,44 +309,51 @@ class RasterDataset(GeoDataset):
         shape = (int(query.geobox.shape[0]), int(query.geobox.shape[1]))
         mask: NDArray[np.int64] | None = None
         for unit in units:
-            index = self._read_classes(unit, query.geobox)
-            if index is None:
+            found = self._read_classes(unit, query.geobox, out if mask is None else None)
+            if found is None:
                 continue
+            index, whole = found
             if mask is None:
                 mask = index
             else:
                 np.copyto(mask, index, where=mask == IGNORE_INDEX)
-            if mask.min() >= 0:
-                if out is not None:
-                    out[...] = mask
-                return Reading(query.geobox, None, mask if out is None else out, np.ones(shape, dtype=bool))
+                whole = bool(mask.min() >= 0)
+            if whole:
+                return Reading(query.geobox, None, _placed(mask, out), np.ones(shape, dtype=bool))
         if mask is None:
             mask = np.full(shape, IGNORE_INDEX, dtype=np.int64)
-        if out is not None:
-            out[...] = mask
-        return Reading(query.geobox, None, mask if out is None else out, mask != IGNORE_INDEX)
+        return Reading(query.geobox, None, _placed(mask, out), mask != IGNORE_INDEX)
 
-    def _read_classes(self, unit: Unit, geobox: GeoBox) -> NDArray[np.int64] | None:
-        """Return the class indices of one file; None where it has nothing."""
+    def _read_classes(
+        self, unit: Unit, geobox: GeoBox, out: NDArray[np.int64] | None
+    ) -> tuple[NDArray[np.int64], bool] | None:
+        """Return the class indices of one file, in ``out`` where that is possible, and whether every pixel has one.
+
+        None where the file has nothing.
+        """
         assert self._classes is not None
         source, record = unit.sources[0]
         plan = plan_read(source, geobox, self._resampling)
         if plan.kind == "empty":
             return None
         record.check_unchanged()
-        found, everywhere = execute_into(plan, keep_dtype=True)
+        room = None
+        if source.dtype in _SMALL and plan.kernel in ("nearest", "mode"):
+            room = SCRATCH.array("class values", (1, *geobox.shape), source.dtype)
+        found, everywhere = execute_into(plan, room, keep_dtype=True)
         values = found[0]
         if values.dtype.kind == "f":
             check_whole(values if everywhere is None else values[everywhere[0]], source.path)
-        index = self._classes.to_index(values)
+        index = self._classes.to_index(values, out)
         if everywhere is not None:
             index[~everywhere[0]] = IGNORE_INDEX
-        if index.min() < 0:
+        whole = bool(index.min() >= 0)
+        if not whole:
             strange = index == IGNORE_INDEX
             self._tell_strangers(
                 values[strange if everywhere is None else strange & everywhere[0]], source.path
             )
-        return index
+        return index, whole
 
     def _tell_strangers(self, values: NDArray[Any], path: str) -> None:
         if not values.size:
@@ -349,24 +365,12 @@ class RasterDataset(GeoDataset):
                 _logger.warning("%s: value %d is no class (%d pixels here); ignored", path, value, count)
 
 
-def _kind(asked: str, index: FileIndex, classes: ClassesLike | None) -> Literal["image", "labels"]:
-    if asked in ("image", "labels"):
-        return "labels" if asked == "labels" else "image"
-    if asked != "auto":
-        raise BadInput(explain("unknown kind", got=repr(asked), expected="auto, image or labels"))
-    if classes is not None:
-        return "labels"
-    found = [looks_like_labels(r.header) for r in index]
-    if any(found) and not all(found):
-        labels = [r.path for r, is_label in zip(index, found, strict=True) if is_label]
-        raise BadInput(
-            explain(
-                "some files look like labels (a palette or class names), some like images",
-                where=", ".join(labels[:10]),
-                fix="make one dataset of each and join them with &, or pass kind='image'",
-            )
-        )
-    return "labels" if all(found) else "image"
+def _placed(mask: NDArray[np.int64], out: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """Return a mask in the memory that is there for it."""
+    if out is None or out is mask:
+        return mask
+    out[...] = mask
+    return out
 
 
 def _holds(unit: Unit, query: Query) -> bool:

@@ -18,7 +18,7 @@ from geotoolbox.datasets.groups import FileGroup
 from geotoolbox.indexing.geometry import same_crs, transform_geometry
 from geotoolbox.indexing.records import FileRecord
 
-__all__ = ["Unit", "make_units"]
+__all__ = ["Unit", "excess", "make_units", "tell_of_strips"]
 
 _logger = logging.getLogger(__name__)
 
@@ -58,8 +58,9 @@ def make_units(
     categorical: bool,
     allow_vrt: bool,
     allow_remote: bool,
+    warn: bool = True,
 ) -> tuple[Unit, ...]:
-    """Turn groups of files into what is read."""
+    """Turn groups of files into what is read; warn of files whose windows are slow to read."""
     units = []
     for group in groups:
         sources = []
@@ -77,29 +78,44 @@ def make_units(
         lead = min((r for _, r in sources), key=lambda r: abs(r.header.transform.determinant))
         record = reduce(_both, (r for _, r in sources), lead)
         units.append(Unit(_name(group.paths), lead.header.geobox, tuple(sources), record, group.time))
-    _warn_of_strips([source for unit in units for source, _ in unit.sources])
+    if warn:
+        _warn_of_strips([source for unit in units for source, _ in unit.sources])
     return tuple(units)
 
 
 def _warn_of_strips(sources: Sequence[Source]) -> None:
-    """Say once that files are stored in strips, so that small windows read far more than they need."""
-    factors = {s.path: _excess(s) for s in sources if math.prod(s.geobox.shape) >= _LARGE_PX}
-    slow = [path for path, factor in factors.items() if factor >= _SLOW]
+    pairs = {s.path: excess(s.block_shape, s.geobox.shape) for s in sources}
+    tell_of_strips([(path, factor, 1) for path, factor in pairs.items()])
+
+
+def tell_of_strips(found: Sequence[tuple[str, float, int]]) -> None:
+    """Say once that files are stored in strips, so that small windows read far more than they need.
+
+    Args:
+        found: A file, how many times its pixels a patch reads, and how many files are like it.
+    """
+    slow = [each for each in found if each[1] >= _SLOW]
     if slow:
         _logger.warning(
             "%d files are stored in strips or large blocks, such as %s: a patch of %d px reads up to %.0f times "
             "the pixels it needs, and is that much slower; gdal_translate -of COG in.tif out.tif mends that",
-            len(slow),
-            slow[0],
+            sum(count for _, _, count in slow),
+            slow[0][0],
             _PATCH_PX,
-            max(factors[path] for path in slow),
+            max(factor for _, factor, _ in slow),
         )
 
 
-def _excess(source: Source) -> float:
-    """Return how many times its pixels a patch reads, when it lies in the fewest blocks."""
-    pairs = zip(source.block_shape, source.geobox.shape, strict=True)
-    sides = [(block, min(_PATCH_PX, whole)) for block, whole in pairs]
+def excess(blocks: tuple[int, int], shape: Sequence[int]) -> float:
+    """Return how many times its pixels a patch reads, when it lies in the fewest blocks; 1 for small files.
+
+    Args:
+        blocks: (rows, columns) of the file's own blocks.
+        shape: (rows, columns) of the file.
+    """
+    if math.prod(shape) < _LARGE_PX:
+        return 1.0
+    sides = [(block, min(_PATCH_PX, whole)) for block, whole in zip(blocks, shape, strict=True)]
     read = math.prod(math.ceil(patch / block) * block for block, patch in sides)
     return read / math.prod(patch for _, patch in sides)
 

@@ -17,7 +17,7 @@ from geotoolbox.core.sniffing import local_path
 from geotoolbox.errors import BadInput, CannotRead, UnsafeInput, explain
 from geotoolbox.indexing.geometry import same_crs
 
-__all__ = ["read_layers"]
+__all__ = ["columns_of", "read_layers"]
 
 _logger = logging.getLogger(__name__)
 
@@ -56,6 +56,19 @@ def read_layers(
     return same[0] if len(same) == 1 else pd.concat(same, ignore_index=True)
 
 
+def columns_of(path: str) -> tuple[str, ...]:
+    """Return the names of the columns of a file's only (or first) layer.
+
+    Raises:
+        CannotRead: When the file cannot be read.
+    """
+    try:
+        layers = [str(n) for n, _ in pyogrio.list_layers(path) if n != "layer_styles"]
+        return tuple(str(f) for f in pyogrio.read_info(path, layer=layers[0] if layers else None)["fields"])
+    except Exception as error:
+        raise _unreadable(path, error) from error
+
+
 def _check_local(path: str) -> None:
     if local_path(path) != path:
         raise UnsafeInput(
@@ -77,7 +90,12 @@ def _only_layer(path: str) -> str | None:
         raise _unreadable(path, error) from error
     if len(names) > 1:
         raise BadInput(
-            explain("the file has several layers", where=path, got=", ".join(names), fix="choose with layer=")
+            explain(
+                "the file has several layers",
+                where=path,
+                got=", ".join(names),
+                fix="choose with layer= (--label-layer)",
+            )
         )
     return names[0] if names else None
 
@@ -108,7 +126,7 @@ def _read(
                 "the texts are not in the encoding that the file states",
                 where=path,
                 got=str(error),
-                fix="pass encoding='latin1' (or cp1252, …)",
+                fix="pass encoding='latin1' or cp1252, … (--label-encoding on the command line)",
             )
         ) from error
     except (ValueError, FeatureError) as error:
@@ -141,7 +159,7 @@ def _with_crs(table: Any, path: str, crs: str | None) -> Any:
                     "the file does not say its CRS",
                     where=path,
                     got="no .prj" if path.lower().endswith(".shp") else "no CRS",
-                    fix="pass crs='EPSG:…' (ask whoever made the file)",
+                    fix="pass crs='EPSG:…' (--label-crs on the command line); whoever made the file knows it",
                 )
             )
         return _on_earth(table.set_crs(crs), path)
@@ -158,7 +176,7 @@ def _on_earth(table: Any, path: str) -> Any:
                 "the file's CRS is not tied to the earth",
                 where=path,
                 got=repr(table.crs.name),
-                fix="pass crs='EPSG:…' (ask whoever made the file)",
+                fix="pass crs='EPSG:…' (--label-crs on the command line); whoever made the file knows it",
             )
         )
     return table

@@ -62,7 +62,7 @@ def buffered(geometries: Shapes, crs: str, buffer_m: float | None, where: str) -
         return geometries
     if buffer_m is None:
         _logger.warning(
-            "%s: %d points or lines mark only the pixels that they touch; buffer_m= gives them an area",
+            "%s: %d points or lines mark only the pixels that they touch; buffer_m= (--label-buffer-m) gives them an area",
             where, int(thin.sum()),
         )  # fmt: skip
         return geometries

@@ -22,7 +22,7 @@ from geotoolbox.core.opening import open_raster
 from geotoolbox.core.query import TimeInterval
 from geotoolbox.errors import CannotRead, CannotWrite
 from geotoolbox.indexing.footprints import valid_polygon
-from geotoolbox.indexing.geometry import geobox_polygon, transform_geometry
+from geotoolbox.indexing.geometry import geobox_polygon, side_steps, transform_geometry
 from geotoolbox.indexing.index import FileIndex
 from geotoolbox.indexing.records import FileRecord, file_state
 from geotoolbox.indexing.table import RecordTable, seconds_of
@@ -90,7 +90,7 @@ def build_index(
         stage.advance(1, record.path)
     index = FileIndex(records)
     if cache is not None and any(known.get(r.path) is not r for r in records):
-        _keep(index, Path(cache))
+        return _keep(index, Path(cache))
     return index
 
 
@@ -166,8 +166,9 @@ def _record(name: str, footprints: bool, allow_vrt: bool, allow_remote: bool) ->
         outline: BaseGeometry = geobox_polygon(geobox)
         masked = footprints and not all("all_valid" in flags for flags in header.mask_flags)
         native = _valid(dataset, name) if masked else outline
-    place = geobox_polygon(geobox, 64) if native is outline or native.equals(outline) else native
-    longest = max(geobox.shape) * max(abs(v) for v in geobox.affine[:6:1][:2]) / 64
+    steps = side_steps(geobox)
+    place = geobox_polygon(geobox, steps) if native is outline or native.equals(outline) else native
+    longest = max(geobox.shape) * max(abs(v) for v in geobox.affine[:2]) / steps
     lonlat = transform_geometry(place, header.crs, "EPSG:4326", max_edge=longest or None)
     return FileRecord(header, native, lonlat, interval_from_tags(header.tags))
 
@@ -218,8 +219,11 @@ def _still_holds(index: FileIndex, names: Sequence[str], times: Mapping[str, Tim
     return True
 
 
-def _keep(index: FileIndex, cache: Path) -> None:
+def _keep(index: FileIndex, cache: Path) -> FileIndex:
+    """Write an index, and return it as it will be opened next time: as columns."""
     try:
         index.save(cache)
     except CannotWrite as error:
         _logger.warning("the index is not kept: %s", error)
+        return index
+    return _opened(cache) or index

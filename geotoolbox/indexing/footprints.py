@@ -25,9 +25,7 @@ __all__ = ["cells_polygon", "valid_cells", "valid_polygon"]
 _CELLS = 512
 _STRIP_PX = 4_000_000
 _FULL_READ_PX = 400_000_000
-_CACHE_BYTES = (
-    128 << 20
-)  # GDAL's own default, a share of the machine's memory, would fill with blocks read once
+_LEAST_CACHE, _MOST_CACHE = 16 << 20, 128 << 20
 
 
 def valid_polygon(dataset: DatasetReader) -> BaseGeometry:
@@ -56,13 +54,19 @@ def valid_cells(dataset: DatasetReader) -> tuple[NDArray[np.bool_], int]:
     rows = math.ceil(dataset.height / step)
     cells = np.zeros((rows, math.ceil(dataset.width / step)), dtype=bool)
     per_strip = max(1, _STRIP_PX // (dataset.width * step))
-    with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES):
+    with rasterio.Env(GDAL_CACHEMAX=_cache_bytes(dataset)):
         for first in range(0, rows, per_strip):
             last = min(rows, first + per_strip)
             top, bottom = first * step, min(dataset.height, last * step)
             valid = _mask(dataset, Window(0, top, dataset.width, bottom - top))
             cells[first:last] = _any_in_cells(valid, step)
     return cells, step
+
+
+def _cache_bytes(dataset: DatasetReader) -> int:
+    """Return what holds two rows of the file's blocks; GDAL's own share of the memory would fill with blocks read once."""
+    pixel = sum(16 if "complex" in name else np.dtype(name).itemsize for name in dataset.dtypes)
+    return min(max(2 * dataset.block_shapes[0][0] * dataset.width * pixel, _LEAST_CACHE), _MOST_CACHE)
 
 
 def _mask(dataset: DatasetReader, window: Window) -> NDArray[np.bool_]:

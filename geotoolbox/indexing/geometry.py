@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -24,6 +25,7 @@ __all__ = [
     "lonlat_outline",
     "lonlat_polygon",
     "same_crs",
+    "side_steps",
     "to_lonlat",
     "transform_geometry",
 ]
@@ -31,6 +33,7 @@ __all__ = [
 LONLAT = "EPSG:4326"
 _WORLD = box(-180.0, -90.0, 180.0, 90.0)
 _EDGE_STEPS = 64
+_SMALL_DEG, _BEND = 3.0, 0.01  # away from poles, a side so long bends by less than this share of its length
 _FEW_X = np.array([0.0, 0.5, 1.0, 1.0, 1.0, 0.5, 0.0, 0.0])  # corners and middles of the sides, in turn
 _FEW_Y = np.array([0.0, 0.0, 0.0, 0.5, 1.0, 1.0, 1.0, 0.5])
 
@@ -213,17 +216,37 @@ def lonlat_polygon(geobox: GeoBox) -> BaseGeometry:
     return to_lonlat(geobox_polygon(geobox, steps=_EDGE_STEPS), geobox.crs)
 
 
+def side_steps(geobox: GeoBox) -> int:
+    """Return into how many edges a side is to be cut so that in lon/lat it errs by < 5e-5 of its length.
+
+    The bend of a side grows with its square, and falls with the square of the steps.
+    """
+    found = _few_points(geobox)
+    if found is None:
+        return _EDGE_STEPS
+    lon, lat = found
+    degrees = max(float(lon.max() - lon.min()), float(lat.max() - lat.min()))
+    return max(1, math.ceil(math.sqrt(_BEND / 5e-5 * degrees / _SMALL_DEG)))
+
+
 def lonlat_outline(geobox: GeoBox) -> BaseGeometry:
     """As :func:`lonlat_polygon`, from few points where the grid is small: for look-ups that allow some slack.
 
     A side of up to 3 degrees away from poles and antimeridian bends by less than a hundredth of itself.
     """
+    found = _few_points(geobox)
+    if found is None:
+        return lonlat_polygon(geobox)
+    outline: BaseGeometry = shapely.polygons(np.column_stack(found))
+    return outline
+
+
+def _few_points(geobox: GeoBox) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Return corners and middles of the sides in lon/lat; None for a large grid, or one near poles or antimeridian."""
     columns, rows = (steps * float(n) for steps, n in zip((_FEW_X, _FEW_Y), geobox.shape[::-1], strict=True))
     x, y = apply_affine(geobox.affine, columns, rows)
     lon, lat = _transformer(str(geobox.crs), LONLAT).transform(x, y)
     west, east, south, north = float(lon.min()), float(lon.max()), float(lat.min()), float(lat.max())
-    small = east - west < 3.0 and north - south < 3.0
-    if not (small and -177.0 < west and east < 177.0 and -80.0 < south and north < 80.0):
-        return lonlat_polygon(geobox)
-    outline: BaseGeometry = shapely.polygons(np.column_stack([lon, lat]))
-    return outline
+    small = east - west < _SMALL_DEG and north - south < _SMALL_DEG
+    near = -177.0 < west and east < 177.0 and -80.0 < south and north < 80.0
+    return (lon, lat) if small and near else None

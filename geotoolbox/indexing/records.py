@@ -10,7 +10,6 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from affine import Affine
 from shapely.geometry.base import BaseGeometry
 
 from geotoolbox.core.header import RasterHeader
@@ -18,7 +17,7 @@ from geotoolbox.core.query import ALWAYS, TimeInterval
 from geotoolbox.core.sniffing import local_path
 from geotoolbox.errors import CannotRead, explain
 
-__all__ = ["FileRecord", "header_from_json", "header_to_json"]
+__all__ = ["FileRecord", "facts_from_json", "facts_to_json", "file_state", "time_from_seconds"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,23 +80,23 @@ def file_state(path: str) -> tuple[int, int] | None:
     return facts.st_size, facts.st_mtime_ns
 
 
-def header_to_json(header: RasterHeader) -> str:
-    """Return a header as one line of JSON."""
-    plain: dict[str, Any] = {f.name: getattr(header, f.name) for f in fields(header)}
-    plain["transform"] = list(header.transform)[:6]
+_OWN = ("path", "width", "height", "transform", "tags", "datetime_tag", "size_bytes", "mtime_ns")
+
+
+def facts_to_json(header: RasterHeader) -> str:
+    """Return as JSON what files made alike share: all of a header but place, size, time and tags."""
+    plain = {f.name: getattr(header, f.name) for f in fields(header) if f.name not in _OWN}
     return json.dumps(plain, ensure_ascii=False, allow_nan=True)
 
 
-def header_from_json(text: str) -> RasterHeader:
-    """Read what :func:`header_to_json` wrote."""
+def facts_from_json(text: str) -> dict[str, Any]:
+    """Read what :func:`facts_to_json` wrote, as arguments of :class:`RasterHeader`."""
     plain: dict[str, Any] = json.loads(text)
-    plain["transform"] = Affine(*plain["transform"])
     for name in ("colormap", "category_names"):
         if plain[name] is not None:
             plain[name] = {int(k): tuple(v) if isinstance(v, list) else v for k, v in plain[name].items()}
     plain["mask_flags"] = [tuple(f) for f in plain["mask_flags"]]
-    facts: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
-    return RasterHeader(**facts)
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
 
 
 def time_from_seconds(pair: Sequence[float | None]) -> TimeInterval:

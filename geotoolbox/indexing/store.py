@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,17 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from geotoolbox.core.files import atomic_path, check_writable
+from geotoolbox.core.header import RasterHeader
 from geotoolbox.core.query import TimeInterval
 from geotoolbox.errors import CannotRead, explain
-from geotoolbox.indexing.records import FileRecord, header_to_json
+from geotoolbox.indexing.records import FileRecord, facts_to_json
 from geotoolbox.indexing.table import RecordTable, seconds_of
 from geotoolbox.indexing.times import interval_from_tags
 
 __all__ = ["load_records", "save_records"]
 
-_VERSION = 2
+_VERSION = 3
+_GRID = ("affine_a", "affine_b", "affine_c", "affine_d", "affine_e", "affine_f")
 
 
 def save_records(records: Sequence[FileRecord], path: Path) -> None:
@@ -31,6 +34,7 @@ def save_records(records: Sequence[FileRecord], path: Path) -> None:
     headers = [r.header for r in records]
     times = _both([r.time for r in records])
     tags = _both([interval_from_tags(h.tags) for h in headers])
+    grids = np.array([tuple(h.transform)[:6] for h in headers], dtype=np.float64).reshape(-1, 6)
     table = geopandas.GeoDataFrame(
         {
             "path": [h.path for h in headers],
@@ -47,7 +51,9 @@ def save_records(records: Sequence[FileRecord], path: Path) -> None:
             "tag_end_s": tags[:, 1],
             "start": [r.time.start.isoformat() if r.time.start else None for r in records],
             "end": [r.time.end.isoformat() if r.time.end else None for r in records],
-            "header": [header_to_json(h) for h in headers],
+            **{name: column for name, column in zip(_GRID, grids.T, strict=True)},
+            "facts": [facts_to_json(h) for h in headers],
+            "tags": [_tags(h) for h in headers],
             "native_footprint": [shapely.to_wkb(r.native_footprint) for r in records],
             "index_version": np.full(len(records), _VERSION, dtype=np.int64),
         },
@@ -56,6 +62,10 @@ def save_records(records: Sequence[FileRecord], path: Path) -> None:
     )
     with atomic_path(path) as part:
         table.to_parquet(part)
+
+
+def _tags(header: RasterHeader) -> str:
+    return json.dumps({"tags": header.tags, "date": header.datetime_tag}, ensure_ascii=False)
 
 
 def _both(times: Sequence[TimeInterval]) -> NDArray[np.float64]:
@@ -69,7 +79,7 @@ def load_records(path: Path) -> RecordTable:
         CannotRead: When the file is missing, damaged, or from another version.
     """
     try:
-        table = parquet.read_table(path)
+        table = parquet.read_table(path, read_dictionary=["facts", "tags"])
         versions = table["index_version"].to_numpy()
         if len(versions) and int(versions[0]) != _VERSION:
             raise ValueError(f"index version {versions[0]}, this program reads {_VERSION}")
@@ -77,9 +87,16 @@ def load_records(path: Path) -> RecordTable:
         def columns(*names: str) -> Any:
             return np.column_stack([table[name].to_numpy() for name in names])
 
+        facts, kinds = _distinct(table["facts"])
+        tags, tagged = _distinct(table["tags"])
         return RecordTable(
             paths=table["path"].to_pylist(),
-            headers=table["header"].combine_chunks(),
+            facts=facts,
+            kinds=kinds,
+            tags=tags,
+            tagged=tagged,
+            shapes=columns("height", "width"),
+            transforms=columns(*_GRID),
             native=table["native_footprint"].combine_chunks(),
             footprints=np.asarray(shapely.from_wkb(table["geometry"].to_numpy()), dtype=object),
             times=columns("start_s", "end_s"),
@@ -95,3 +112,9 @@ def load_records(path: Path) -> RecordTable:
                 fix="delete it; it is built again from the files",
             )
         ) from error
+
+
+def _distinct(column: Any) -> tuple[list[str], NDArray[np.int64]]:
+    """Return the different texts of a column, and which of them each row has."""
+    coded = column.unify_dictionaries().combine_chunks()
+    return coded.dictionary.to_pylist(), coded.indices.to_numpy().astype(np.int64)

@@ -152,10 +152,10 @@ def spatial_split(
     if len(blocks) < len(shares):
         raise BadInput(
             explain(
-                "fewer blocks than parts",
+                "the ground is too small to be split: fewer blocks than parts",
                 got=f"{len(blocks)} blocks of {side:,.0f} m",
                 expected=f"at least {len(shares)}",
-                fix="pass a smaller block_size_m",
+                fix="use larger images or a larger area, or pass a smaller block_size_m",
             )
         )
     amounts = np.asarray([[b.intersection(valid).area] for b in blocks])

@@ -469,9 +469,9 @@ def test_r12_no_handle_crosses_a_fork(tmp_path: Path) -> None:
     children = [context.Process(target=_in_child, args=(str(path), queue)) for _ in range(2)]
     for child in children:
         child.start()
-    assert [queue.get(timeout=60) for _ in children] == [(0, 0), (0, 0)]
+    assert [queue.get(timeout=280) for _ in children] == [(0, 0), (0, 0)]
     for child in children:
-        child.join(timeout=30)
+        child.join(timeout=280)
         assert child.exitcode == 0
     image, _ = read_onto(source, source.geobox)
     assert np.array_equal(image[0], ramp(256, 256))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,11 +10,8 @@ import pytest
 
 from geotoolbox.core.files import STALE_AFTER_S, atomic_path
 
-
-def dead_process() -> int:
-    done = subprocess.Popen([sys.executable, "-c", ""])
-    done.wait()
-    return done.pid
+DEAD = 2**22 + 1
+"""A process number that no system gives: one of a process that has ended may be given anew."""
 
 
 def leave(path: Path, age_s: float) -> Path:
@@ -27,7 +22,7 @@ def leave(path: Path, age_s: float) -> Path:
 
 
 def test_what_a_killed_run_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
-    dead, old = dead_process(), STALE_AFTER_S + 60
+    dead, old = DEAD, STALE_AFTER_S + 60
     swept = [
         leave(tmp_path / name.format(dead), old)
         for name in (
@@ -51,7 +46,7 @@ def test_what_a_killed_run_left_is_swept_and_nothing_else(tmp_path: Path) -> Non
 
 
 def test_a_fresh_temporary_file_may_be_another_machine_s_and_stays(tmp_path: Path) -> None:
-    fresh = leave(tmp_path / f"map.{dead_process()}.part.tif", 1)
+    fresh = leave(tmp_path / f"map.{DEAD}.part.tif", 1)
     with atomic_path(tmp_path / "map.tif") as part:
         part.write_text("whole")
     assert fresh.exists()

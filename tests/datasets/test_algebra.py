@@ -53,6 +53,7 @@ def test_and_puts_bands_together_and_names_stay_apart(tmp_path: Path) -> None:
     a, b = _image(tmp_path / "x" / "i.tif"), _image(tmp_path / "y" / "i.tif", plus=100)
     both = a & b
     assert [x.name for x in both.bands] == ["i", "i_2"]
+    assert [x.name for x in (both & both).bands] == ["i", "i_2", "i_3", "i_2_2"]
     reading = both.read(Query(GRID))
     assert reading.image is not None
     np.testing.assert_array_equal(reading.image[1] - reading.image[0], np.full((20, 30), 100))
