@@ -47,7 +47,7 @@ class ModelSpec:
 
     Attributes:
         architecture: One of :func:`list_architectures`, or ``"auto"``: the small network on a CPU, a
-            U-Net where there is a GPU.
+            U-Net where there is a GPU or an encoder is named.
         encoder: The backbone's name as in segmentation-models-pytorch (``resnet18``), or ``tu-`` and a
             timm name. Not for the small network and FCN-8s.
         in_channels: Channels that reach the network (after preprocessing: bands and indices).
@@ -111,7 +111,7 @@ def resolve_spec(spec: ModelSpec, device: str | None = None) -> ModelSpec:
     """
     if spec.architecture == "auto":
         gpu = torch.cuda.is_available() if device is None else not device.startswith("cpu")
-        spec = replace(spec, architecture="unet" if gpu else "small")
+        spec = replace(spec, architecture="unet" if gpu or spec.encoder else "small")
     if spec.architecture in _OURS:
         return replace(spec, encoder=None, encoder_weights=None)
     return spec if spec.encoder else replace(spec, encoder=_DEFAULT_ENCODER)

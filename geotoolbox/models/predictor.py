@@ -62,7 +62,8 @@ class Predictor:
         with torch.inference_mode():
             image = image.to(self.device, torch.float32)
             valid = valid.to(self.device, torch.bool)
-            logits = self._network(self._transform(image, valid))
+            ready = self._transform(image, valid).contiguous(memory_format=torch.channels_last)
+            logits = self._network(ready)
             if self.bundle.temperature != 1.0:
                 logits = logits / self.bundle.temperature
             return torch.softmax(logits.float(), dim=1).cpu()

@@ -129,7 +129,7 @@ def predict_scene(
     start = clock.monotonic()
     output, options = Path(output), options or PredictOptions()
     check_bands(tuple(model.bands), tuple(b.name for b in dataset.bands))
-    paths = output_paths(output, options)
+    paths = output_paths(output, options, dataset)
     target = resolve_target(dataset.scenes(), geobox, region)
     work = work_folder(output)
     with hold(work / "lock", output), rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):

@@ -71,7 +71,9 @@ class Forward:
         self, model: TileModel, channels: int, tile_px: int, batch_size: int, *, tta: bool = False
     ) -> None:
         self._model, self._tta, self.batch_size = model, tta, batch_size
-        self._image = torch.zeros((batch_size, channels, tile_px, tile_px))
+        # Channels last, as the tiles are: convolutions then need no copy of their own to another order.
+        shape = (batch_size, channels, tile_px, tile_px)
+        self._image = torch.zeros(shape).contiguous(memory_format=torch.channels_last)
         self._valid = torch.zeros((batch_size, tile_px, tile_px), dtype=torch.bool)
 
     def __call__(self, tiles: Sequence[TileData]) -> Tensor:
@@ -89,18 +91,20 @@ class Forward:
         return self._run()[: len(tiles)]
 
     def probe(self) -> str:
-        """Run a made-up batch and return the hash of the answer.
+        """Run made-up tiles and return the hash of the answer.
 
-        The hash tells two models apart whatever they are made of, and the run shows wrong channels,
-        values that are no numbers and too little memory before the first tile.
+        The hash tells two models apart whatever they are made of, and the run shows wrong channels and values
+        that are no numbers before the first tile. Where a device could have too little memory, it is a whole
+        batch; else one tile, since a small scene has few batches.
         """
+        count = self.batch_size if torch.cuda.is_available() or torch.backends.mps.is_available() else 1
         generator = np.random.Generator(np.random.PCG64(20))
-        values = generator.random(tuple(self._image.shape), dtype=np.float32)
+        values = generator.random((count, *self._image.shape[1:]), dtype=np.float32)
         values[..., values.shape[-1] // 2 :] *= np.float32(3000)
-        valid = generator.random(tuple(self._valid.shape)) > 0.1
-        self._valid.copy_(torch.from_numpy(valid))
-        self._image.copy_(torch.from_numpy(np.where(valid[:, None], values, np.float32(0))))
-        answer = self._run()
+        valid = generator.random((count, *self._valid.shape[1:])) > 0.1
+        self._valid[:count].copy_(torch.from_numpy(valid))
+        self._image[:count].copy_(torch.from_numpy(np.where(valid[:, None], values, np.float32(0))))
+        answer = self._run(count)
         if not bool(torch.isfinite(answer).all()):
             raise ModelFailed(
                 explain(
@@ -109,12 +113,13 @@ class Forward:
                     fix="train the model again, or use an earlier checkpoint",
                 )
             )
-        return hashlib.sha256(answer.contiguous().numpy().tobytes()).hexdigest()
+        return hashlib.sha256(answer.numpy().tobytes()).hexdigest()
 
-    def _run(self) -> Tensor:
+    def _run(self, count: int | None = None) -> Tensor:
+        image, valid = self._image[:count], self._valid[:count]
         try:
             with torch.inference_mode():
-                answer = self._turned() if self._tta else self._call(self._image, self._valid)
+                answer = self._turned(image, valid) if self._tta else self._call(image, valid)
         except torch.OutOfMemoryError as error:
             raise OutOfDeviceMemory(str(error)) from error
         return answer
@@ -131,18 +136,16 @@ class Forward:
                     fix="check the number of output channels of the model",
                 )
             )
-        return answer.detach().to("cpu", torch.float32)
+        return answer.detach().to("cpu", torch.float32).contiguous()
 
-    def _turned(self) -> Tensor:
+    def _turned(self, whole: Tensor, good: Tensor) -> Tensor:
         total: Tensor | None = None
         for flip in (False, True):
+            image, valid = (whole.flip(-1), good.flip(-1)) if flip else (whole, good)
             for turns in range(4):
-                image, valid = self._image, self._valid
-                if flip:
-                    image, valid = image.flip(-1), valid.flip(-1)
-                image = torch.rot90(image, turns, (-2, -1)).contiguous()
-                valid = torch.rot90(valid, turns, (-2, -1)).contiguous()
-                answer = torch.rot90(self._call(image, valid), -turns, (-2, -1))
+                turned = torch.rot90(image, turns, (-2, -1)).contiguous(memory_format=torch.channels_last)
+                mask = torch.rot90(valid, turns, (-2, -1)).contiguous()
+                answer = torch.rot90(self._call(turned, mask), -turns, (-2, -1))
                 answer = answer.flip(-1) if flip else answer
                 total = answer.clone() if total is None else total + answer
         assert total is not None

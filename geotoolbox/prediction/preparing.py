@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from geotoolbox.core.events import Log, Reporter
-from geotoolbox.core.files import check_writable
+from geotoolbox.core.files import check_apart, check_writable
 from geotoolbox.core.query import ALWAYS, TimeInterval
-from geotoolbox.errors import BadInput, TooLarge, explain
+from geotoolbox.errors import TooLarge, explain
 from geotoolbox.prediction.forward import Forward, OutOfDeviceMemory, TileModel, fixed_threads
 from geotoolbox.prediction.grids import Target
 from geotoolbox.prediction.lattice import Lattice
@@ -75,11 +75,10 @@ def layers_of(plan: Plan) -> list[Layer]:
     ]
 
 
-def output_paths(output: Path, options: PredictOptions) -> dict[str, Path]:
-    """Return where each output goes, after a look at whether it can."""
+def output_paths(output: Path, options: PredictOptions, dataset: ImageSource) -> dict[str, Path]:
+    """Return where each output goes, after a look at whether it can and is no file that is read."""
     paths = {"classes": output, **options.extra_outputs()}
-    if len({p.absolute() for p in paths.values()}) < len(paths):
-        raise BadInput(explain("two outputs have the same path", got=", ".join(map(str, paths.values()))))
+    check_apart(paths.values(), dataset.source_files())
     for path in paths.values():
         check_writable(path)
     return paths

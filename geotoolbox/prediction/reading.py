@@ -51,7 +51,10 @@ class TileFailure(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TileData:
-    """One tile: image (C, T, T) float32, 0 where not valid; valid (T, T)."""
+    """One tile: image (C, T, T) float32, 0 where not valid; valid (T, T).
+
+    In memory, the channels of a pixel lie side by side, as convolutions read them fastest.
+    """
 
     image: NDArray[np.float32]
     valid: NDArray[np.bool_]
@@ -109,8 +112,8 @@ class SceneReader:
         return TileData(data.image.take(rows - window.top, 1).take(columns - window.left, 2), data.valid[at])
 
     def _window(self, window: Window) -> TileData:
-        image = np.zeros((self._channels, *window.shape), dtype=np.float32)
-        valid = np.zeros(window.shape, dtype=np.bool_)
+        image = np.empty((*window.shape, self._channels), dtype=np.float32).transpose(2, 0, 1)
+        valid = np.empty(window.shape, dtype=np.bool_)
         for row in self._cell_range(window.top, window.bottom):
             for column in self._cell_range(window.left, window.right):
                 cell = self._cell(row, column)
@@ -176,7 +179,12 @@ class SceneReader:
             valid = valid & finite
         if not valid.all():
             image = np.where(valid, image, np.float32(0))
-        return TileData(image.astype(np.float32, copy=False), valid)
+        return TileData(_channels_last(image), valid)
+
+
+def _channels_last(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return (C, H, W) with the channels of a pixel side by side in memory."""
+    return np.ascontiguousarray(image.transpose(1, 2, 0), dtype=np.float32).transpose(2, 0, 1)
 
 
 def _ascending(positions: NDArray[np.int64]) -> bool:

@@ -136,7 +136,7 @@ def predict_shard(
     start = clock.monotonic()
     output, options = Path(output), options or PredictOptions()
     check_bands(tuple(model.bands), tuple(b.name for b in dataset.bands))
-    output_paths(output, options)
+    output_paths(output, options, dataset)
     target = resolve_target(dataset.scenes(), geobox, region)
     work = work_folder(output)
     with hold(work / f"lock-{shard.number}-of-{shard.count}", output):

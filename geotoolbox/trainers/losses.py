@@ -63,8 +63,11 @@ class SegmentationLoss(nn.Module):
         labelled = mask != self.ignore_index
         if self.total is None and not bool(labelled.any()):
             return logits.sum() * 0.0
-        flat = logits.movedim(1, -1)[labelled].float()
-        truth = mask[labelled]
+        flat, truth = logits.movedim(1, -1), mask
+        if bool(labelled.all()):  # no copy, forward and backward
+            flat, truth = flat.flatten(0, 2).float(), truth.flatten()
+        else:
+            flat, truth = flat[labelled].float(), truth[labelled]
         if self.weights is not None and len(self.weights) != logits.shape[1]:
             raise BadInput(
                 explain("not one weight a class", got=len(self.weights), expected=int(logits.shape[1]))

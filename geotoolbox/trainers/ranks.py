@@ -1,7 +1,8 @@
 """Training on several processes: each has a part of every batch, and all together do what one would do.
 
 The loss, batch normalisation, dropout and augmentation are those of the whole batch, so the losses of a run are the same to
-rounding, however many processes share it. Nothing listens beyond this machine: the processes meet at a file.
+rounding, however many processes share it. Those that we start meet at a file, and nothing listens beyond this machine;
+those that a launcher has started, on several machines too, meet where it says.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -29,6 +31,8 @@ __all__ = [
     "RankAugment",
     "RankSampler",
     "from_first",
+    "joined",
+    "launched",
     "meet",
     "share_batches",
     "total",
@@ -37,15 +41,21 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Rank:
-    """One of the processes that train together: ``number`` (from 0) of ``count``."""
+    """One of the processes that train together: ``number`` (from 0) of ``count``, on so many ``machines``."""
 
     number: int = 0
     count: int = 1
+    machines: int = 1
 
     @property
     def first(self) -> bool:
         """Whether this is the process that reports and writes."""
         return self.number == 0
+
+    @property
+    def per_machine(self) -> int:
+        """How many processes each machine has."""
+        return self.count // self.machines
 
 
 def meet(rank: Rank, place: Path, device: str) -> None:
@@ -57,20 +67,55 @@ def meet(rank: Rank, place: Path, device: str) -> None:
         device: ``cpu`` or ``cuda``.
     """
     loopback = "lo0" if sys.platform == "darwin" else "lo"
-    facts = {
-        "RANK": rank.number, "LOCAL_RANK": rank.number, "WORLD_SIZE": rank.count, "NODE_RANK": 0,
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 1,  # not used: they have met when Lightning would need them
-        "GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback,
-    }  # fmt: skip
+    os.environ.update(
+        MASTER_ADDR="127.0.0.1", MASTER_PORT="1",  # not used: they have met when Lightning would need them
+        GLOO_SOCKET_IFNAME=loopback, NCCL_SOCKET_IFNAME=loopback,
+    )  # fmt: skip
+    _join(rank, device, place.absolute().as_uri())
+
+
+def launched() -> Rank:
+    """Return which process this is of those that torchrun or Slurm has started for one training.
+
+    They are told by the variables that torchrun sets (``RANK``, ``WORLD_SIZE``, ``LOCAL_WORLD_SIZE``), or by Slurm's
+    for ``srun``; ``MASTER_ADDR`` names the machine where they meet.
+
+    Returns:
+        ``Rank()`` where nothing of the kind has started this process.
+    """
+    given = os.environ
+    if "MASTER_ADDR" not in given:
+        return Rank()
+    if "WORLD_SIZE" in given and "RANK" in given:
+        count = int(given["WORLD_SIZE"])
+        return Rank(int(given["RANK"]), count, count // int(given.get("LOCAL_WORLD_SIZE", "1")))
+    if "SLURM_NTASKS" in given and "SLURM_PROCID" in given:
+        return Rank(
+            int(given["SLURM_PROCID"]), int(given["SLURM_NTASKS"]), int(given.get("SLURM_NNODES", "1"))
+        )
+    return Rank()
+
+
+@contextmanager
+def joined(rank: Rank, device: str) -> Iterator[None]:
+    """Join the processes of :func:`launched` at ``MASTER_ADDR`` and ``MASTER_PORT`` (29500), and part at the end."""
+    os.environ.setdefault("MASTER_PORT", "29500")
+    _join(rank, device, "env://")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def _join(rank: Rank, device: str, place: str) -> None:
+    """Meet the others, and tell Lightning what it would else find out by itself."""
+    node, local = divmod(rank.number, rank.per_machine)
+    facts = {"RANK": rank.number, "LOCAL_RANK": local, "WORLD_SIZE": rank.count, "NODE_RANK": node}
     os.environ.update({name: str(value) for name, value in facts.items()})
     if device == "cuda":
-        torch.cuda.set_device(rank.number)
-    dist.init_process_group(
-        "nccl" if device == "cuda" else "gloo",
-        init_method=place.absolute().as_uri(),
-        rank=rank.number,
-        world_size=rank.count,
-    )
+        torch.cuda.set_device(local)
+    backend = "nccl" if device == "cuda" else "gloo"
+    dist.init_process_group(backend, init_method=place, rank=rank.number, world_size=rank.count)
 
 
 class _Total(torch.autograd.Function):

@@ -50,7 +50,7 @@ class SemanticSegmentationTask(pl.LightningModule):
     Example:
         >>> task = SemanticSegmentationTask("fcn8s", in_channels=1, num_classes=2, width=2)
         >>> batch = {"image": torch.ones(1, 1, 8, 8), "mask": torch.zeros(1, 8, 8, dtype=torch.long)}
-        >>> float(task.training_step(batch, 0)) > 0
+        >>> float(task.training_step(batch, 0).detach()) > 0
         True
     """
 

@@ -238,7 +238,7 @@ def test_r07_outputs_that_cannot_be_written_fail_before_the_work(tmp_path: Path)
     (tmp_path / "file").write_text("")
     with pytest.raises(CannotWrite):
         predict_scene(dataset, Filter(), tmp_path / "file" / "m.tif")
-    with pytest.raises(BadInput, match="same path"):
+    with pytest.raises(BadInput, match="two outputs are one file"):
         predict_scene(
             dataset, Filter(), tmp_path / "m.tif", options=replace(SMALL, entropy=tmp_path / "m.tif")
         )

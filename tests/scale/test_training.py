@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing as mp
 import os
+import socket
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,11 +17,20 @@ import torch
 from geotoolbox.core.events import Event, Metric
 from geotoolbox.errors import BadInput, Cancelled, ModelFailed
 from geotoolbox.trainers import TrainOptions, TrainResult, train_segmentation
+from geotoolbox.trainers.checks import check_team
 from geotoolbox.trainers.launching import launch
 from geotoolbox.trainers.listing import epoch_sampler
 from geotoolbox.trainers.losses import SegmentationLoss
-from geotoolbox.trainers.ranks import GlobalBatchNorm2d, Rank, RankSampler, share_batches, total
+from geotoolbox.trainers.ranks import (
+    GlobalBatchNorm2d,
+    Rank,
+    RankSampler,
+    launched,
+    share_batches,
+    total,
+)
 from geotoolbox.trainers.source import Source
+from tests.scale.work import child
 from tests.trainers.scene import learnable
 
 pytestmark = pytest.mark.timeout(900)
@@ -73,6 +84,54 @@ def test_two_processes_have_the_losses_of_one_and_listen_on_loopback_only(tmp_pa
         assert [r[name] for r in together.history] == [r[name] for r in alone.history]
     assert [e.step for e in spy.events if isinstance(e, Metric) and e.name == "train_loss"] == [1, 2, 3, 4]
     assert spy.listens <= {"127.0.0.1", "::1"}
+
+
+def _on_machine(folder: Path, number: int, port: int) -> None:
+    """Be the one process of one of two machines, started as torchrun or Slurm would start it."""
+    slurm = {"SLURM_PROCID": number, "SLURM_NTASKS": 2, "SLURM_NNODES": 2}
+    torchrun = {"RANK": number, "WORLD_SIZE": 2, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1}
+    facts = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, **(slurm if number else torchrun)}
+    os.environ.update({name: str(value) for name, value in facts.items()})
+    result = train(folder, replace(OPTIONS, epochs=2))
+    state = {name: float(value.double().sum()) for name, value in result.bundle.state.items()}
+    found = {"losses": [row["train_loss"] for row in result.history], "state": state}
+    (folder / f"{number}.json").write_text(json.dumps(found))
+
+
+def test_two_machines_that_a_launcher_started_train_what_one_process_trains(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    team = [child(_on_machine, tmp_path, number, port) for number in (0, 1)]
+    alone = train(tmp_path / "one", replace(OPTIONS, epochs=2))
+    for process in team:
+        process.join()
+        assert process.exitcode == 0
+    first, second = (json.loads((tmp_path / f"{number}.json").read_text()) for number in (0, 1))
+    assert first == second, "both end with the same model"
+    np.testing.assert_allclose(first["losses"][0], alone.history[0]["train_loss"], rtol=1e-5)
+    np.testing.assert_allclose(first["losses"], [r["train_loss"] for r in alone.history], rtol=1e-2)
+    assert len(list(tmp_path.glob("run-*/epoch-*.ckpt"))) == len(
+        list(tmp_path.glob("one/run-*/epoch-*.ckpt"))
+    )
+
+
+def test_what_a_launcher_says_of_processes_and_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MASTER_ADDR", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    assert launched() == Rank()
+    for name, value in {"SLURM_PROCID": "5", "SLURM_NTASKS": "8", "SLURM_NNODES": "2"}.items():
+        monkeypatch.setenv(name, value)
+    assert launched() == Rank(), "a batch job without a meeting place trains alone"
+    monkeypatch.setenv("MASTER_ADDR", "node1")
+    assert launched() == Rank(5, 8, 2) and launched().per_machine == 4
+    for name, value in {"RANK": "3", "WORLD_SIZE": "6", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    assert launched() == Rank(3, 6, 3)
+    with pytest.raises(BadInput, match="started twice"):
+        check_team(TrainOptions(processes=2, batch_size=6), 6)
+    with pytest.raises(BadInput, match="multiple of 6"):
+        check_team(TrainOptions(batch_size=16), 6)
 
 
 def test_a_cancelled_training_goes_on_with_another_number_of_processes(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ FAST = TrainOptions(
     epochs=4,
     baseline=False,
     learning_rate=1e-2,
+    max_minutes=None,
     seed=3,
 )
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,6 +62,26 @@ class Listener:
     def cancelled(self) -> bool:
         last = [e for e in self.events if e.kind == "progress" and e.stage == "train"]
         return self.stop_at is not None and bool(last) and last[-1].done >= self.stop_at
+
+
+class Clock:
+    """Stands for the module ``time``: time that passes only when it is asked for, on every machine alike."""
+
+    def __init__(self, tick_s: float) -> None:
+        self.now_s, self.tick_s = 1000.0, tick_s
+
+    def monotonic(self) -> float:
+        self.now_s += self.tick_s
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """What the training and its progress take for the time: ten milliseconds pass at each look."""
+    found = Clock(0.01)
+    for name in ("geotoolbox.trainers.loop.time", "geotoolbox.core.events.time"):
+        monkeypatch.setattr(name, found)
+    return found
 
 
 @pytest.fixture(autouse=True)
@@ -166,19 +187,18 @@ class Deadly(MemoryDataset):
 def test_r04_a_killed_reading_process_is_named_with_the_likely_cause(tmp_path: Path) -> None:
     layers = learnable().layers
     dataset = Deadly(layers, ["red", "nir"], classes=3)
-    start = time.monotonic()
     with pytest.raises(TooLarge, match=r"pid.*memory was full.*goes on from the last checkpoint"):
         train_segmentation(
             dataset, learnable(), options=replace(FAST, workers=1, memory_mb=0), work_dir=tmp_path
         )
-    assert time.monotonic() - start < 30
 
 
 def test_a_finished_run_is_not_trained_again(whole: TrainResult, tmp_path: Path) -> None:
-    options = replace(FAST, patience_epochs=1, learning_rate=1e-9, epochs=30)
+    options = replace(FAST, patience_epochs=1, learning_rate=1e-9, patches_per_epoch=4, epochs=30)
     first, listener = train(tmp_path, options), Listener()
     second = train(tmp_path, options, listener)
-    assert curve(first) == curve(second) and first.seconds == pytest.approx(second.seconds, abs=0.5)
+    assert curve(first) == curve(second)
+    assert first.history[-1]["seconds"] <= second.seconds <= first.seconds, "it is the time of the training"
     assert not any(e.kind == "metric" for e in listener.events)
     assert len(train(tmp_path, replace(FAST, resume=False)).history) == len(whole.history)
 
@@ -220,13 +240,13 @@ def test_r68_extreme_imbalance_is_a_warning_with_the_counts(
     assert "extremely unlike" in caplog.text and "c2 2" in caplog.text
 
 
-def test_a_short_time_shortens_the_plan_and_says_so(tmp_path: Path) -> None:
+def test_a_short_time_shortens_the_plan_and_says_so(tmp_path: Path, clock: Clock) -> None:
     result = train(tmp_path, replace(FAST, epochs=5000, max_minutes=0.05))
-    assert 1 <= len(result.history) < 300
+    assert 1 < len(result.history) < 50
     peak = replace(FAST, epochs=5000).learning_rate
     assert result.history[-1]["learning_rate"] < peak / 100, "the schedule ends with the time"
     listener = Listener()
-    options = replace(FAST, epochs=5000, patches_per_epoch=4000, max_minutes=0.02)
+    options = replace(FAST, epochs=5000, patches_per_epoch=4000, max_minutes=0.01)
     stopped = train(tmp_path, options, listener)
     assert len(stopped.history) == 1
     assert any(e.kind == "log" and "time limit" in e.message for e in listener.events)
@@ -247,8 +267,8 @@ def test_a_slow_start_does_not_hurry_the_schedule(tmp_path: Path) -> None:
 
 
 def test_patience_stops_early(tmp_path: Path) -> None:
-    result = train(tmp_path, replace(FAST, epochs=25, patience_epochs=1, learning_rate=1e-9))
-    assert len(result.history) < 25
+    still = replace(FAST, patience_epochs=1, learning_rate=1e-9, patches_per_epoch=4, epochs=60)
+    assert len(train(tmp_path, still).history) < 60
 
 
 def test_other_bands_in_validation_are_refused(tmp_path: Path) -> None:
@@ -300,7 +320,7 @@ def test_the_task_runs_in_a_plain_lightning_trainer(tmp_path: Path) -> None:
     assert {"train_loss", "val_loss", "val_mean_iou", "val_overall_accuracy"} <= set(trainer.callback_metrics)
 
 
-def test_the_time_left_knows_the_time_limit(tmp_path: Path) -> None:
+def test_the_time_left_knows_the_time_limit(tmp_path: Path, clock: Clock) -> None:
     listener = Listener()
     train(tmp_path, replace(FAST, epochs=5000, max_minutes=0.05), listener)
     left = [e.seconds_left for e in listener.events if e.kind == "progress" and e.stage == "train" and e.done]
