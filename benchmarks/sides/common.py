@@ -23,6 +23,11 @@ def peak_mb() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def small_files(job: Job) -> list[str]:
+    """Return the many small files of a job: their names tell the number, a list would be too long to hand over."""
+    return [f"{job['folder']}/{n // 1000:03d}/tile_{n:06d}.tif" for n in range(job["count"])]
+
+
 def cpu_s() -> float:
     """Return the processor seconds of this process and of the children it has waited for."""
     both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))

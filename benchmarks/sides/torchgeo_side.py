@@ -8,7 +8,7 @@ import warnings
 from typing import Any
 
 import numpy as np
-from common import Job, repeat, run, time_batches
+from common import Job, repeat, run, small_files, time_batches
 
 warnings.filterwarnings("ignore")
 
@@ -112,8 +112,9 @@ def index(job: Job) -> Job:
         filename_glob = "*.tif"
         is_image = False
 
+    files = small_files(job)
     start = time.perf_counter()
-    tiles = Tiles(job["files"])
+    tiles = Tiles(files)
     seconds = time.perf_counter() - start
     copies = -(-job["rows"] // len(tiles.index))
     parts = []
@@ -129,7 +130,7 @@ def index(job: Job) -> Job:
         found = table.iloc[table.index.overlaps(interval)]
         found.cx[west + 1 : east - 1, south + 1 : north - 1]
 
-    return {"files_per_s": len(job["files"]) / seconds, "lookup_ms": repeat(look_up, job["seconds"])["ms"]}
+    return {"files_per_s": len(files) / seconds, "lookup_ms": repeat(look_up, job["seconds"])["ms"]}
 
 
 def training(job: Job) -> Job:
