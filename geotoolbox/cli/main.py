@@ -149,5 +149,15 @@ def _end(reporter: Any, code: int, message: str, result: Any) -> int:
             )
             reporter.emit(Log(message if message.startswith(kind) else f"{kind}: {message}"))
         if summary:
-            sys.stdout.write(summary + "\n")
+            _say(summary)
     return code
+
+
+def _say(text: str) -> None:
+    from geotoolbox.cli.show import give_up
+
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:  # the work is done, whoever reads
+        give_up(sys.stdout)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from types import FrameType
 from typing import Any, TextIO
 
 from geotoolbox.core.events import Artifact, Event, Log, Metric, Progress, to_json
 
-__all__ = ["EventHandler", "JsonLines", "PlainLines", "Terminal", "catch_signals"]
+__all__ = ["EventHandler", "JsonLines", "PlainLines", "Terminal", "catch_signals", "give_up"]
 
 
 class _Base:
@@ -22,6 +24,7 @@ class _Base:
         self.stream = stream
         self._stop = threading.Event()
         self._warned: set[str] = set()
+        self._deaf = False
 
     @property
     def cancelled(self) -> bool:
@@ -44,8 +47,19 @@ class _Base:
         return known
 
     def _line(self, text: str) -> None:
-        self.stream.write(text + "\n")
-        self.stream.flush()
+        self._put(text + "\n")
+
+    def _put(self, text: str) -> None:
+        """Write; when nobody reads any more (``… | head``), be silent from now on and ask the job to stop."""
+        if self._deaf:
+            return
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except BrokenPipeError:
+            self._deaf = True
+            give_up(self.stream)
+            self.cancel()
 
 
 class JsonLines(_Base):
@@ -125,8 +139,7 @@ class Terminal(PlainLines):
         if now - self._last < 0.1 and not finished:
             return
         self._last = now
-        self.stream.write("\r\x1b[2K" + describe_progress(event))
-        self.stream.flush()
+        self._put("\r\x1b[2K" + describe_progress(event))
         self._open = True
         if finished:
             self.close()
@@ -134,8 +147,7 @@ class Terminal(PlainLines):
     def close(self) -> None:
         """Leave the progress line as it is and go to a new one."""
         if self._open:
-            self.stream.write("\n")
-            self.stream.flush()
+            self._put("\n")
             self._open = False
 
 
@@ -167,6 +179,14 @@ def describe_progress(event: Progress) -> str:
         minutes, seconds = divmod(round(event.seconds_left), 60)
         text += f"  {minutes}:{seconds:02d} left"
     return text + (f"  {event.message}" if event.message else "")
+
+
+def give_up(stream: TextIO) -> None:
+    """Let what is still to be written to a closed pipe go nowhere, so that the end of the program says nothing."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def catch_signals(reporter: _Base) -> None:

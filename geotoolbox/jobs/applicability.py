@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pydantic import Field
 
 from geotoolbox.core.events import SILENT, Reporter
 from geotoolbox.jobs.results import JobResult
 from geotoolbox.jobs.spec import InputFile, InputFiles, JobSpec, OutputFile
 
-__all__ = ["Spec", "run"]
+__all__ = ["ApplicabilityJobResult", "Spec", "run"]
 
 
 class Spec(JobSpec):
@@ -34,7 +36,28 @@ class Spec(JobSpec):
     allow_remote: bool = Field(False, description="open remote files (http, s3, …)")
 
 
-def run(spec: Spec, events: Reporter = SILENT) -> JobResult:
+@dataclass(frozen=True, slots=True)
+class ApplicabilityJobResult(JobResult):
+    """Where a model is applicable."""
+
+    output: str
+    recipe: str
+    files: tuple[str, ...]
+    threshold: float
+    share_inside: float
+    pixels: int
+
+    def summary(self) -> str:
+        """Say the share of known ground."""
+        lines = [
+            f"{self.share_inside:.1%} of {self.pixels:,} pixels resemble the training pixels "
+            f"(dissimilarity up to {self.threshold:.3f}); elsewhere the model's scores say nothing",
+            *(f"wrote      {name}" for name in self.files),
+        ]
+        return "\n".join([*lines, f"repeat     geotoolbox run {self.recipe}"])
+
+
+def run(spec: Spec, events: Reporter = SILENT) -> ApplicabilityJobResult:
     """Compare the images with the training pixels that the model knows of (Meyer & Pebesma 2021).
 
     Raises:

@@ -19,23 +19,22 @@ from geotoolbox.core.files import check_writable
 from geotoolbox.core.query import Query, Region
 from geotoolbox.datasets import GeoDataset
 from geotoolbox.errors import BadInput, explain
-from geotoolbox.jobs.applicability import Spec
+from geotoolbox.jobs.applicability import ApplicabilityJobResult, Spec
 from geotoolbox.jobs.layers import open_images, open_region
 from geotoolbox.jobs.recipe import write_recipe
-from geotoolbox.jobs.results import JobResult
 from geotoolbox.jobs.spec import existing
 from geotoolbox.metrics.applicability import Applicability, fit_applicability
 from geotoolbox.models.bundle import Bundle, load_bundle
 from geotoolbox.models.predictor import check_bands
 from geotoolbox.prediction.grids import map_grid
 from geotoolbox.prediction.outputs import write_class_raster, write_raster_atomic
+from geotoolbox.prediction.sidecars import ramp_style_xml, write_text
 from geotoolbox.trainers import TrainResult
 from geotoolbox.trainers.baseline import new_forest
 from geotoolbox.trainers.points import Points
 from geotoolbox.transforms.preprocess import Preprocess
 
 __all__ = [
-    "ApplicabilityJobResult",
     "applicability_job",
     "applicability_of",
     "draw_applicability",
@@ -47,27 +46,6 @@ _MOST_POINTS = 1000
 _SQUARES = 10
 _TREES = 50
 _LEGEND = ClassTable((ClassInfo(0, "outside", (213, 94, 0)), ClassInfo(1, "inside", (0, 114, 178))))
-
-
-@dataclass(frozen=True, slots=True)
-class ApplicabilityJobResult(JobResult):
-    """Where a model is applicable."""
-
-    output: str
-    recipe: str
-    files: tuple[str, ...]
-    threshold: float
-    share_inside: float
-    pixels: int
-
-    def summary(self) -> str:
-        """Say the share of known ground."""
-        lines = [
-            f"{self.share_inside:.1%} of {self.pixels:,} pixels resemble the training pixels "
-            f"(dissimilarity up to {self.threshold:.3f}); elsewhere the model's scores say nothing",
-            *(f"wrote      {name}" for name in self.files),
-        ]
-        return "\n".join([*lines, f"repeat     geotoolbox run {self.recipe}"])
 
 
 def with_applicability(result: TrainResult, seed: int = 0) -> TrainResult:
@@ -110,7 +88,7 @@ def applicability_of(bundle: Bundle) -> Applicability:
     return Applicability.from_json(data)
 
 
-def applicability_job(spec: Spec, events: Reporter) -> JobResult:
+def applicability_job(spec: Spec, events: Reporter) -> ApplicabilityJobResult:
     """Do what the job *applicability* says."""
     files = [spec.output, *([spec.inside] if spec.inside else [])]
     for path in files:
@@ -123,6 +101,7 @@ def applicability_job(spec: Spec, events: Reporter) -> JobResult:
     pixels, inside = draw_applicability(
         bundle, images, Path(spec.output), crs=spec.crs, region=open_region(spec.area), reporter=events
     )
+    write_text(Path(spec.output).with_suffix(".qml"), ramp_style_xml())
     events.emit(Artifact("dissimilarity", spec.output, "image/tiff"))
     if spec.inside:
         _write_inside(Path(spec.output), Path(spec.inside), found)

@@ -72,9 +72,9 @@ def _import(module: str, package: str) -> str:
 def _device(lines: list[str]) -> str:
     import torch
 
-    from geotoolbox.jobs.predicting import choose_device
+    from geotoolbox.models.devices import find_device
 
-    device = choose_device("auto")
+    device = find_device("auto")
     name = torch.cuda.get_device_name(0) if device == "cuda" else f"{torch.get_num_threads()} threads"
     lines.append(f"device {device} ({name})")
     return device

@@ -54,9 +54,24 @@ def export_chips(spec: Spec, events: Reporter) -> FileResult:
 
 
 def _open(spec: Spec) -> GeoDataset:
-    dataset = open_images(spec.images, bands=spec.bands)
+    dataset = open_images(
+        spec.images, bands=spec.bands, allow_vrt=spec.allow_vrt, allow_remote=spec.allow_remote
+    )
     if spec.labels:
-        dataset = dataset & open_labels(spec.labels, column=spec.label_column)
+        dataset = dataset & open_labels(
+            spec.labels,
+            column=spec.label_column,
+            layer=spec.label_layer,
+            where=spec.label_filter,
+            unlabelled=spec.unlabelled,
+            all_touched=spec.all_touched,
+            crs=spec.label_crs,
+            encoding=spec.label_encoding,
+            buffer_m=spec.label_buffer_m,
+            order=spec.label_order,
+            allow_vrt=spec.allow_vrt,
+            allow_remote=spec.allow_remote,
+        )
     region = open_region(spec.area)
     return dataset if region is None else dataset.within(region)
 

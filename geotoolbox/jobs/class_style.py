@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TypeVar
 
 from geotoolbox.core.classes import ClassInfo, ClassTable, Color
@@ -18,12 +18,13 @@ _ROW = re.compile(r"^(?P<key>.+?)=(?P<name>.*?)\s*(?P<color>#[0-9A-Fa-f]{6})?$",
 D = TypeVar("D", bound=GeoDataset)
 
 
-def restyle(table: ClassTable, rows: Sequence[str]) -> ClassTable:
+def restyle(table: ClassTable, rows: Sequence[str], *, known: Collection[str] = ()) -> ClassTable:
     """Return a class table with other names and colours; rows about classes that are not in it change nothing.
 
     Args:
         table: The classes.
         rows: ``class=name``, ``class=#rrggbb`` or ``class=name #rrggbb``; the class by its value or its name.
+        known: Names that another layer goes by: a class that has one of them keeps it, unless its new name is one too.
 
     Raises:
         BadInput: When a row is not of that form, or two classes would get one name.
@@ -33,15 +34,16 @@ def restyle(table: ClassTable, rows: Sequence[str]) -> ClassTable:
         >>> table.names, table.colors
         (('water', 'b'), ((58, 120, 200), (30, 105, 50)))
     """
-    known = {info.name: info.value for info in table}
+    values = {info.name: info.value for info in table}
+    settled = {info.value for info in table if info.name in known}
     named: dict[int, str] = {}
     colored: dict[int, Color] = {}
     for row in rows:
         key, name, color = _read(row)
-        value = known.get(key, int(key) if re.fullmatch(r"-?\d+", key) else None)
+        value = values.get(key, int(key) if re.fullmatch(r"-?\d+", key) else None)
         if value is None:
             continue
-        if name:
+        if name and (value not in settled or name in known):
             named[value] = name
         if color is not None:
             colored[value] = color
@@ -55,8 +57,8 @@ def restyle(table: ClassTable, rows: Sequence[str]) -> ClassTable:
     return ClassTable(tuple(infos))
 
 
-def restyled(dataset: D, rows: Sequence[str]) -> D:
-    """Return a label layer whose classes have other names and colours.
+def restyled(dataset: D, rows: Sequence[str], *, known: Collection[str] = ()) -> D:
+    """Return a label layer whose classes have other names and colours; see :func:`restyle`.
 
     Raises:
         BadLabels: When the layer has no classes.
@@ -67,7 +69,7 @@ def restyled(dataset: D, rows: Sequence[str]) -> D:
     if table is None:
         raise BadLabels(explain("this layer has no classes to name", fix="use it as a label layer"))
     changed = copy.copy(dataset)
-    changed._classes = restyle(table, rows)  # type: ignore[attr-defined]
+    changed._classes = restyle(table, rows, known=known)  # type: ignore[attr-defined]
     return changed
 
 

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
 
 from geotoolbox.core.events import SILENT, Reporter
 from geotoolbox.jobs.results import JobResult
-from geotoolbox.jobs.spec import InputFile, InputFiles, JobSpec, OutputFile
+from geotoolbox.jobs.spec import (
+    InputFile,
+    InputFiles,
+    JobSpec,
+    LabelBuffer,
+    LabelCrs,
+    LabelEncoding,
+    LabelOrder,
+    OutputFile,
+)
 
-__all__ = ["Spec", "run"]
+__all__ = ["CrossvalidateJobResult", "Spec", "run"]
 
 
 class Spec(JobSpec):
@@ -65,6 +75,15 @@ class Spec(JobSpec):
         "ignore", description="what unlabelled ground means: 'ignore', or the name of a class"
     )
     all_touched: bool = Field(False, description="a polygon takes every pixel it touches, not just centres")
+    label_crs: LabelCrs = None
+    label_encoding: LabelEncoding = None
+    label_buffer_m: LabelBuffer = None
+    label_order: LabelOrder = "file"
+    class_style: tuple[str, ...] = Field(
+        (),
+        description="names and colours of classes, each 'class=name', 'class=#rrggbb' or 'class=name #rrggbb', the class "
+        "by its value or name",
+    )
     area: InputFile | None = Field(None, description="use only ground inside these polygons")
     bands: tuple[str, ...] = Field((), description="the bands to use, by name; or new names for all")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where a network is trained")
@@ -73,7 +92,48 @@ class Spec(JobSpec):
     allow_remote: bool = Field(False, description="open remote files (http, s3, …)")
 
 
-def run(spec: Spec, events: Reporter = SILENT) -> JobResult:
+@dataclass(frozen=True, slots=True)
+class CrossvalidateJobResult(JobResult):
+    """Transfer skill: scores on ground left out, and what random folds would have claimed."""
+
+    output: str
+    recipe: str
+    model: str
+    method: str
+    folds: int
+    overall_accuracy: float
+    mean_iou: float
+    forest_overall_accuracy: float
+    forest_mean_iou: float
+    random_overall_accuracy: float
+    random_mean_iou: float
+    files: tuple[str, ...]
+
+    @property
+    def gap_overall_accuracy(self) -> float:
+        """By how much random folds flatter the forest's overall accuracy."""
+        return self.random_overall_accuracy - self.forest_overall_accuracy
+
+    @property
+    def gap_mean_iou(self) -> float:
+        """By how much random folds flatter the forest's mean IoU."""
+        return self.random_mean_iou - self.forest_mean_iou
+
+    def summary(self) -> str:
+        """Say the transfer skill and the gap to random folds."""
+        lines = [
+            f"transfer skill of {self.model} ({self.method}, {self.folds} folds): overall accuracy "
+            f"{self.overall_accuracy:.3f}, mean IoU {self.mean_iou:.3f}",
+            f"random folds would claim {self.random_overall_accuracy:.3f} and {self.random_mean_iou:.3f} for the forest, "
+            f"whose transfer skill is {self.forest_overall_accuracy:.3f} and {self.forest_mean_iou:.3f}: "
+            f"{self.gap_overall_accuracy:+.3f} and {self.gap_mean_iou:+.3f} of flattery",
+            "this is no map accuracy: for that, draw a probability sample (geotoolbox sample-reference)",
+            *(f"wrote      {name}" for name in self.files),
+        ]
+        return "\n".join([*lines, f"repeat     geotoolbox run {self.recipe}"])
+
+
+def run(spec: Spec, events: Reporter = SILENT) -> CrossvalidateJobResult:
     """Train and test once a fold, and say how much random folds would have flattered.
 
     Raises:

@@ -20,11 +20,11 @@ from geotoolbox.core.query import Region
 from geotoolbox.datasets import GeoDataset
 from geotoolbox.datasets.regions import read_named_regions
 from geotoolbox.errors import BadInput, explain
-from geotoolbox.jobs.crossvalidate import Spec
+from geotoolbox.jobs.class_style import restyled
+from geotoolbox.jobs.crossvalidate import CrossvalidateJobResult, Spec
 from geotoolbox.jobs.evaluating import write_text
 from geotoolbox.jobs.layers import open_images, open_labels, open_region
 from geotoolbox.jobs.recipe import write_recipe
-from geotoolbox.jobs.results import JobResult
 from geotoolbox.jobs.spec import existing
 from geotoolbox.metrics import Scores, compute_scores, confusion_matrix
 from geotoolbox.sampling import Fold, Folds, block_folds, nearest_folds, region_folds
@@ -38,7 +38,7 @@ from geotoolbox.transforms import default_indices
 from geotoolbox.transforms.preprocess import Preprocess
 from geotoolbox.transforms.statistics import compute_statistics
 
-__all__ = ["CrossValidation", "CrossvalidateJobResult", "crossvalidate_job", "forest_scores"]
+__all__ = ["CrossValidation", "crossvalidate_job", "forest_scores"]
 
 _MEMORY_MB = 1500
 Counts = NDArray[np.int64]
@@ -88,48 +88,7 @@ class CrossValidation:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class CrossvalidateJobResult(JobResult):
-    """Transfer skill: scores on ground left out, and what random folds would have claimed."""
-
-    output: str
-    recipe: str
-    model: str
-    method: str
-    folds: int
-    overall_accuracy: float
-    mean_iou: float
-    forest_overall_accuracy: float
-    forest_mean_iou: float
-    random_overall_accuracy: float
-    random_mean_iou: float
-    files: tuple[str, ...]
-
-    @property
-    def gap_overall_accuracy(self) -> float:
-        """By how much random folds flatter the forest's overall accuracy."""
-        return self.random_overall_accuracy - self.forest_overall_accuracy
-
-    @property
-    def gap_mean_iou(self) -> float:
-        """By how much random folds flatter the forest's mean IoU."""
-        return self.random_mean_iou - self.forest_mean_iou
-
-    def summary(self) -> str:
-        """Say the transfer skill and the gap to random folds."""
-        lines = [
-            f"transfer skill of {self.model} ({self.method}, {self.folds} folds): overall accuracy "
-            f"{self.overall_accuracy:.3f}, mean IoU {self.mean_iou:.3f}",
-            f"random folds would claim {self.random_overall_accuracy:.3f} and {self.random_mean_iou:.3f} for the forest, "
-            f"whose transfer skill is {self.forest_overall_accuracy:.3f} and {self.forest_mean_iou:.3f}: "
-            f"{self.gap_overall_accuracy:+.3f} and {self.gap_mean_iou:+.3f} of flattery",
-            "this is no map accuracy: for that, draw a probability sample (geotoolbox sample-reference)",
-            *(f"wrote      {name}" for name in self.files),
-        ]
-        return "\n".join([*lines, f"repeat     geotoolbox run {self.recipe}"])
-
-
-def crossvalidate_job(spec: Spec, events: Reporter) -> JobResult:
+def crossvalidate_job(spec: Spec, events: Reporter) -> CrossvalidateJobResult:
     """Do what the job *crossvalidate* says."""
     files = [spec.output, *([spec.folds_output] if spec.folds_output else [])]
     for path in files:
@@ -247,10 +206,14 @@ def _open(spec: Spec) -> tuple[GeoDataset, GeoDataset]:
         where=spec.label_filter,
         unlabelled=spec.unlabelled,
         all_touched=spec.all_touched,
+        crs=spec.label_crs,
+        encoding=spec.label_encoding,
+        buffer_m=spec.label_buffer_m,
+        order=spec.label_order,
         allow_vrt=spec.allow_vrt,
         allow_remote=spec.allow_remote,
     )
-    dataset: GeoDataset = images & labels
+    dataset: GeoDataset = images & restyled(labels, spec.class_style)
     region = open_region(spec.area)
     return images, dataset if region is None else dataset.within(region)
 

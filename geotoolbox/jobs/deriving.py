@@ -30,6 +30,10 @@ def rasterize_job(spec: rasterize.Spec, events: Reporter) -> FileResult:
         where=spec.label_filter,
         unlabelled=spec.unlabelled,
         all_touched=spec.all_touched,
+        crs=spec.label_crs,
+        encoding=spec.label_encoding,
+        buffer_m=spec.label_buffer_m,
+        order=spec.label_order,
     )
     labels = restyled(labels, spec.class_style)
     rasterize_labels(labels, _grid_of(spec.like), Path(spec.output), reporter=events)
@@ -39,7 +43,9 @@ def rasterize_job(spec: rasterize.Spec, events: Reporter) -> FileResult:
 def indices_job(spec: indices.Spec, events: Reporter) -> FileResult:
     """Do what the job *indices* says."""
     check_writable(Path(spec.output))
-    images = open_images(spec.images, bands=spec.bands, allow_vrt=spec.allow_vrt)
+    images = open_images(
+        spec.images, bands=spec.bands, allow_vrt=spec.allow_vrt, allow_remote=spec.allow_remote
+    )
     compute_indices(images, spec.indices, Path(spec.output), reporter=events)
     return _finish("indices", spec, spec.output, ", ".join(spec.indices), events)
 
@@ -47,7 +53,9 @@ def indices_job(spec: indices.Spec, events: Reporter) -> FileResult:
 def stack_job(spec: stack.Spec, events: Reporter) -> FileResult:
     """Do what the job *stack* says."""
     check_writable(Path(spec.output))
-    images = open_images(spec.images, bands=spec.bands, allow_vrt=spec.allow_vrt)
+    images = open_images(
+        spec.images, bands=spec.bands, allow_vrt=spec.allow_vrt, allow_remote=spec.allow_remote
+    )
     grid = _grid_of(spec.like) if spec.like else None
     stack_layers(images, Path(spec.output), geobox=grid, reporter=events)
     names = ", ".join(b.name for b in images.bands)

@@ -6,7 +6,16 @@ from pydantic import Field
 
 from geotoolbox.core.events import SILENT, Reporter
 from geotoolbox.jobs.results import EvaluateJobResult
-from geotoolbox.jobs.spec import InputFile, InputFiles, JobSpec, OutputFile
+from geotoolbox.jobs.spec import (
+    InputFile,
+    InputFiles,
+    JobSpec,
+    LabelBuffer,
+    LabelCrs,
+    LabelEncoding,
+    LabelOrder,
+    OutputFile,
+)
 
 __all__ = ["Spec", "run"]
 
@@ -20,8 +29,21 @@ class Spec(JobSpec):
     label_layer: str | None = Field(
         None, description="the layer to read, for a vector reference with several"
     )
+    label_filter: str | None = Field(
+        None, description="which features to take, for a vector reference (an SQL WHERE)"
+    )
     unlabelled: str = Field(
         "ignore", description="what unlabelled ground means: 'ignore', or the name of a class"
+    )
+    all_touched: bool = Field(False, description="a polygon takes every pixel it touches, not just centres")
+    label_crs: LabelCrs = None
+    label_encoding: LabelEncoding = None
+    label_buffer_m: LabelBuffer = None
+    label_order: LabelOrder = "file"
+    class_style: tuple[str, ...] = Field(
+        (),
+        description="names and colours of the reference's classes, each 'class=name', 'class=#rrggbb' or 'class=name "
+        "#rrggbb', the class by its value or name",
     )
     area: InputFile | None = Field(None, description="evaluate only inside these polygons")
     regions: InputFile | None = Field(None, description="polygons to score one by one, too")

@@ -21,6 +21,7 @@ from geotoolbox.core.query import Query, Region
 from geotoolbox.datasets import GeoDataset, RasterDataset
 from geotoolbox.datasets.regions import read_named_regions
 from geotoolbox.errors import GeoToolboxError
+from geotoolbox.jobs.class_style import restyled
 from geotoolbox.jobs.evaluate import Spec
 from geotoolbox.jobs.evaluation_parts import EvaluationParts, PartOptions, measure_parts
 from geotoolbox.jobs.layers import open_images, open_labels, open_region
@@ -139,10 +140,15 @@ class Evaluation:
             compared_area_m2=found.compared_area_m2,
             blocks=found.patches,
             intervals=self.parts.intervals,
+            regions=found.regions,
+            region_intervals=self.parts.region_intervals,
+            split=found.disagreement,
+            area_scores=found.area_scores if found.geographic else None,
+            boundary=self.parts.boundary,
+            objects=self.parts.objects,
             curves=self.parts.curves,
             calibration=self.parts.calibration,
             temperature=self.parts.temperature,
-            facts=self.parts.facts(found),
             sources=self.sources,
             notes=found.notes,
             recipe_yaml=recipe_yaml,
@@ -218,7 +224,7 @@ def _held_out(map_layer: GeoDataset, region: Region | None, trained: dict[str, A
 def _training_area(map_path: str) -> dict[str, Any] | None:
     """Find where the map's model was trained, by the recipe beside the map."""
     try:
-        _, made = read_recipe(recipe_path(map_path))
+        _, made = read_recipe(recipe_path(map_path, "predict"))
         return load_bundle(made.model).training_area  # type: ignore[attr-defined]
     except (GeoToolboxError, AttributeError):
         return None  # a map from elsewhere: the report says that it is not known
@@ -234,11 +240,19 @@ def evaluate_job(spec: Spec, events: Reporter) -> EvaluateJobResult:
         spec.reference,
         column=spec.label_column,
         layer=spec.label_layer,
+        where=spec.label_filter,
         unlabelled=spec.unlabelled,
+        all_touched=spec.all_touched,
+        crs=spec.label_crs,
+        encoding=spec.label_encoding,
+        buffer_m=spec.label_buffer_m,
+        order=spec.label_order,
         allow_vrt=spec.allow_vrt,
         allow_remote=spec.allow_remote,
         footprints=False,
     )
+    mapped = map_layer.classes.names if map_layer.classes else ()
+    reference = restyled(reference, spec.class_style, known=mapped)
     found = compare(
         map_layer,
         reference,

@@ -88,36 +88,6 @@ class EvaluationParts:
             "objects": None if self.objects is None else self.objects.to_json(),
         }
 
-    def facts(self, found: MapComparison) -> dict[str, str]:
-        """Return what a report tells in a line each."""
-        facts: dict[str, str] = {}
-        if self.intervals is not None and not self.intervals.reason:
-            blocks = f"(95 %, bootstrap over {self.intervals.blocks:,} blocks of {found.block_px} pixels)"
-            for name, key in (("Overall accuracy", "overall_accuracy"), ("Mean IoU", "mean_iou")):
-                low, high = self.intervals.scores[key]
-                facts[f"{name}, interval"] = f"{low:.3f} to {high:.3f} {blocks}"
-        if found.geographic:
-            scores = found.area_scores
-            facts["Weighted by true pixel area"] = (
-                f"overall accuracy {scores.overall_accuracy:.4f}, mean IoU {scores.mean_iou:.4f}"
-            )
-        if self.boundary is not None:
-            facts["Boundary IoU"] = f"{self.boundary.mean:.3f}, boundaries {self.boundary.width_m:g} m wide"
-        if self.curves is not None and self.calibration is not None:
-            facts["Area under the ROC curve, macro"] = f"{self.curves.auc():.4f}"
-            facts["Average precision, macro"] = f"{self.curves.average_precision():.4f}"
-            facts["Expected calibration error"] = (
-                f"{self.calibration.ece:.4f} (largest gap {self.calibration.mce:.3f}); "
-                f"best temperature {self.temperature:.3f}"
-            )
-        for region in found.regions:
-            scores = region.scores
-            facts[f"Region {region.name}"] = (
-                f"overall accuracy {scores.overall_accuracy:.3f}, mean IoU {scores.mean_iou:.3f}, "
-                f"{scores.pixels:,} pixels"
-            )
-        return facts
-
 
 def measure_parts(
     map_layer: GeoDataset,

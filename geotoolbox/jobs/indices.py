@@ -21,6 +21,7 @@ class Spec(JobSpec):
     output: OutputFile = Field("indices.tif", description="the GeoTIFF to write, one band an index, float32")
     bands: tuple[str, ...] = Field((), description="the bands to use, by name; or new names for all")
     allow_vrt: bool = Field(False, description="open virtual rasters (they can read other files)")
+    allow_remote: bool = Field(False, description="open remote files (http, s3, …)")
 
 
 def run(spec: Spec, events: Reporter = SILENT) -> FileResult:

@@ -12,8 +12,10 @@ from odc.geo.geobox import GeoBox
 from geotoolbox.core.header import RasterHeader, describe
 from geotoolbox.datasets import GeoDataset
 from geotoolbox.errors import GeoToolboxError
+from geotoolbox.indexing.geometry import lonlat_outline
 from geotoolbox.jobs.layers import is_raster, open_images, open_labels, raster_files
 from geotoolbox.jobs.results import TextResult
+from geotoolbox.jobs.spec import existing
 
 __all__ = ["describe_files"]
 
@@ -23,8 +25,12 @@ def describe_files(paths: Sequence[str], *, allow_vrt: bool, allow_remote: bool)
 
     Returns:
         The text, and the same facts as plain values (``files``, ``together``).
+
+    Raises:
+        BadInput: When a file is not there.
     """
     rasters = [p for p in paths if is_raster(p) or Path(p).is_dir()]
+    vectors = [str(existing(p)) for p in paths if p not in rasters]
     rows: list[dict[str, Any]] = []
     headers: list[RasterHeader] = []
     for path in raster_files(rasters, allow_remote):
@@ -33,32 +39,39 @@ def describe_files(paths: Sequence[str], *, allow_vrt: bool, allow_remote: bool)
         except GeoToolboxError as error:
             rows.append({"file": path, "problem": str(error)})
             continue
-        headers.append(header)
         rows.append(_raster_row(header))
-    rows += [_vector_row(p) for p in paths if p not in rasters]
+        if "problem" not in rows[-1]:
+            headers.append(header)
+    rows += [_vector_row(p) for p in vectors]
     together = _together(headers, allow_vrt, allow_remote)
     text = "\n".join([*(_as_text(row) for row in rows), *together])
     return TextResult(text, {"files": rows, "together": together})
 
 
 def _raster_row(header: RasterHeader) -> dict[str, Any]:
-    geobox = GeoBox((header.height, header.width), header.transform, header.crs)
-    box = geobox.extent.to_crs("EPSG:4326").boundingbox
-    unit = CRS(header.crs).units[0]
-    a, b, d, e = (getattr(header.transform, n) for n in "abde")
-    names = dict(header.category_names or {})
-    return {
+    row = {
         "file": header.path,
         "kind": "labels" if _is_labels(header) else "image",
         "size_px": [header.width, header.height],
         "bands": header.count,
         "dtype": sorted(set(header.dtypes)),
         "nodata": header.nodata[0],
-        "crs": _crs_name(header.crs),
-        "pixel_size": [(a * a + d * d) ** 0.5, (b * b + e * e) ** 0.5, unit],
-        "extent_lon_lat": [round(v, 5) for v in (box.left, box.bottom, box.right, box.top)],
         "overviews": list(header.overviews),
-        "classes": {str(k): v for k, v in names.items()},
+        "classes": {str(k): v for k, v in (header.category_names or {}).items()},
+    }
+    try:
+        return row | _place(header.geobox)
+    except GeoToolboxError as error:  # no CRS, no geotransform: still a file to be told about
+        return row | {"problem": str(error)}
+
+
+def _place(geobox: GeoBox) -> dict[str, Any]:
+    a, b, _, d, e, _ = geobox.affine[:6]
+    crs = CRS(geobox.crs)
+    return {
+        "crs": _crs_name(crs),
+        "pixel_size": [(a * a + d * d) ** 0.5, (b * b + e * e) ** 0.5, crs.units[0]],
+        "extent_lon_lat": [round(v, 5) for v in lonlat_outline(geobox).bounds],
     }
 
 
@@ -120,19 +133,24 @@ def _together(headers: list[RasterHeader], allow_vrt: bool, allow_remote: bool) 
 
 def _as_text(row: dict[str, Any]) -> str:
     if "problem" in row:
-        return f"{row['file']}\n  PROBLEM  {row['problem']}"
+        lines = [row["file"], *([_pixels(row)] if "size_px" in row else []), f"PROBLEM  {row['problem']}"]
+        return "\n  ".join(lines)
     if row["kind"] == "vector":
         return (
             f"{row['file']}\n  vector, {row['features']:,} features ({row['geometry']}), {row['crs']}\n"
             f"  layers {', '.join(row['layers'])}; columns {', '.join(row['columns'])}"
         )
-    width, height = row["size_px"]
     dx, dy, unit = row["pixel_size"]
     size = f"{dx:.6g} {unit}" if abs(dx - dy) < 1e-9 * dx else f"{dx:.6g} × {dy:.6g} {unit}"
     west, south, east, north = row["extent_lon_lat"]
-    nodata = "none" if row["nodata"] is None else f"{row['nodata']:g}"
     return (
-        f"{row['file']}\n  {row['kind']}, {width} × {height} px, {row['bands']} band(s) {'/'.join(row['dtype'])}, "
-        f"nodata {nodata}\n  {row['crs']}, pixel {size}\n"
+        f"{row['file']}\n  {_pixels(row)}\n  {row['crs']}, pixel {size}\n"
         f"  longitude {west} … {east}, latitude {south} … {north}"
     )
+
+
+def _pixels(row: dict[str, Any]) -> str:
+    width, height = row["size_px"]
+    nodata = "none" if row["nodata"] is None else f"{row['nodata']:g}"
+    bands = f"{row['bands']} band(s) {'/'.join(row['dtype'])}"
+    return f"{row['kind']}, {width} × {height} px, {bands}, nodata {nodata}"

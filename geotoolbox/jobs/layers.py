@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import reduce
 from itertools import accumulate
@@ -12,11 +13,13 @@ from geotoolbox.core.classes import ClassTable
 from geotoolbox.core.header import RasterHeader, describe
 from geotoolbox.core.query import Region
 from geotoolbox.datasets import GeoDataset, RasterDataset, VectorDataset, read_region
+from geotoolbox.datasets.vector_files import columns_of
 from geotoolbox.errors import BadInput, explain
 from geotoolbox.jobs.spec import existing
 
-__all__ = ["is_raster", "open_images", "open_labels", "open_region", "raster_files"]
+__all__ = ["check_column", "is_raster", "open_images", "open_labels", "open_region", "raster_files"]
 
+_log = logging.getLogger(__name__)
 _RASTER_SUFFIXES = frozenset(
     (".tif", ".tiff", ".gtiff", ".vrt", ".img", ".jp2", ".nc", ".hdf", ".png", ".jpg")
 )
@@ -124,6 +127,10 @@ def open_labels(
     where: str | None = None,
     unlabelled: str = "ignore",
     all_touched: bool = False,
+    crs: str | None = None,
+    encoding: str | None = None,
+    buffer_m: float | None = None,
+    order: str = "file",
     classes: ClassTable | None = None,
     allow_vrt: bool = False,
     allow_remote: bool = False,
@@ -140,6 +147,9 @@ def open_labels(
             explain("labels are partly rasters and partly vectors", got=", ".join(paths), fix="give one kind")
         )
     if rasters:
+        vain = {"column": column, "layer": layer, "filter": where, "crs": crs, "buffer": buffer_m}
+        for name in (name for name, value in vain.items() if value is not None):
+            _log.warning("the setting label %s is for vector labels; these are a raster: %s", name, paths[0])
         files = raster_files(paths, allow_remote)
         return RasterDataset(
             files,
@@ -156,7 +166,30 @@ def open_labels(
         where=where,
         unlabelled=unlabelled,
         all_touched=all_touched,
+        crs=crs,
+        encoding=encoding,
+        buffer_m=buffer_m,
+        order=order,
         classes=classes,
+    )
+
+
+def check_column(labels: GeoDataset, column: str | None) -> None:
+    """Refuse vector labels of one class where a column could tell more, for jobs that need several.
+
+    Raises:
+        BadInput: With the columns of the file.
+    """
+    if column is not None or not isinstance(labels, VectorDataset) or len(labels.classes) > 1:
+        return
+    path = labels.source_files()[0]
+    raise BadInput(
+        explain(
+            "no column tells the classes of the labels",
+            where=path,
+            got=f"columns {', '.join(columns_of(path)) or 'none'}",
+            fix="choose one (--label-column), or say what the ground without a feature is (--unlabelled NAME)",
+        )
     )
 
 

@@ -18,6 +18,7 @@ from geotoolbox.visualization.pixels import error_rgba, mask_rgba, stretch
 __all__ = ["EpochPictures"]
 
 _GAP_PX = 4
+_NOTHING = (128, 128, 128, 40)  # a tint, in light and dark, where a panel has nothing to show
 _LEAST_PX = 96  # smaller places are drawn larger, by whole factors
 
 
@@ -66,6 +67,10 @@ class EpochPictures:
         ]
 
 
+def _grounded(panel: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.where(panel[..., 3:] == 0, np.array(_NOTHING, np.uint8), panel)
+
+
 def stack_panels(rows: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.uint8]:
     """Put panels (H, W, 4), row by row, onto one transparent sheet.
 
@@ -83,7 +88,7 @@ def stack_panels(rows: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.uint
     sheet = np.zeros(shape, np.uint8)
     for i, row in enumerate(rows):
         for j, panel in enumerate(row):
-            large = panel.repeat(factor, axis=0).repeat(factor, axis=1)
+            large = _grounded(panel).repeat(factor, axis=0).repeat(factor, axis=1)
             y, x = i * (tall + _GAP_PX), j * (wide + _GAP_PX)
             sheet[y : y + large.shape[0], x : x + large.shape[1]] = large
     return sheet

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from geotoolbox.core.cluster import Cluster
-from geotoolbox.core.events import SILENT, Artifact, Reporter
+from geotoolbox.core.events import SILENT, Reporter
 from geotoolbox.jobs.recipe import write_recipe
 from geotoolbox.jobs.results import FileResult
 from geotoolbox.jobs.spec import InputFile, JobSpec, OutputFile, existing
@@ -49,5 +49,4 @@ def run(spec: Spec, events: Reporter = SILENT) -> FileResult:
         cluster=Cluster(spec.scheduler, spec.workers) if spec.executor == "dask" else None,
     )
     recipe = write_recipe("polygonise", spec, spec.output)
-    events.emit(Artifact("polygons", spec.output))
     return FileResult((spec.output,), str(recipe), f"{result.count:,} polygons")

@@ -24,7 +24,9 @@ class PredictSettings(JobSpec):
     simplify_m: float = Field(0.0, ge=0, description="simplify polygon edges by at most this, in m")
     crs: str | None = Field(None, description="CRS of the map (default: that of the first image)")
     overlap_px: int | None = Field(None, ge=0, description="overlap of neighbouring tiles, in pixels")
-    batch_size: int = Field(8, ge=1, le=4096, description="tiles in one step")
+    batch_size: int | None = Field(
+        None, ge=1, le=4096, description="tiles in one step (default: 1 on a CPU, 8 on a GPU)"
+    )
     augment: bool = Field(
         False, description="average over flips and turns (8 times the work, a little better)"
     )

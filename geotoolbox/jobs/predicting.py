@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from odc.geo.geobox import GeoBox
 
 from geotoolbox.core.cluster import Cluster
-from geotoolbox.core.events import SILENT, Artifact, Log, Reporter
+from geotoolbox.core.events import SILENT, Artifact, Event, Log, Reporter
+from geotoolbox.core.files import check_apart, check_writable
 from geotoolbox.core.query import Region
 from geotoolbox.datasets import GeoDataset
 from geotoolbox.errors import BadInput, BlocksFailed, explain
@@ -17,13 +21,14 @@ from geotoolbox.jobs.recipe import write_recipe
 from geotoolbox.jobs.results import PredictJobResult, ShardJobResult
 from geotoolbox.jobs.spec import existing
 from geotoolbox.models.bundle import Bundle, load_bundle
+from geotoolbox.models.devices import find_device
 from geotoolbox.models.predictor import Predictor
 from geotoolbox.prediction import PredictionResult, PredictOptions, Window, predict_scene
 from geotoolbox.prediction.grids import map_grid, pixel_area_m2
 from geotoolbox.prediction.polygons import polygonize
 from geotoolbox.prediction.sharding import Shard, predict_shard
 
-__all__ = ["choose_device", "predict_job", "predict_map"]
+__all__ = ["predict_job", "predict_map"]
 
 
 def predict_job(spec: Spec, events: Reporter) -> PredictJobResult | ShardJobResult:
@@ -77,32 +82,64 @@ def predict_map(
     Raises:
         BandMismatch: When the images do not have the model's bands.
     """
-    _check_polygons(settings)
+    _check_polygons(settings, output, images)
     model, grid = _prepared(bundle, images, settings, reporter)
-    options = _options(settings, finish)
-    result = predict_scene(
-        images, model, output, geobox=grid, region=region, options=options, reporter=reporter
-    )
-    if settings.polygons:
-        polygonize(
-            output,
-            Path(settings.polygons),
-            classes=bundle.classes,
-            confidence_path=_path(settings.confidence),
-            min_area_m2=settings.minimum_area_m2,
-            simplify_m=settings.simplify_m,
-            reporter=reporter,
-            cluster=options.cluster if settings.executor == "dask" else None,
+    options = _options(settings, output, finish)
+    with _unasked(options, settings, reporter) as quiet:
+        result = predict_scene(
+            images, model, output, geobox=grid, region=region, options=options, reporter=quiet
         )
-        reporter.emit(Artifact("polygons", settings.polygons))
+        if settings.polygons:
+            polygonize(
+                output,
+                Path(settings.polygons),
+                classes=bundle.classes,
+                confidence_path=options.confidence,
+                min_area_m2=settings.minimum_area_m2,
+                simplify_m=settings.simplify_m,
+                reporter=reporter,
+                cluster=options.cluster if settings.executor == "dask" else None,
+            )
+    if options.confidence != _path(settings.confidence):
+        result = replace(result, paths={k: v for k, v in result.paths.items() if k != "confidence"})
     return result
+
+
+@contextmanager
+def _unasked(options: PredictOptions, settings: PredictSettings, reporter: Reporter) -> Iterator[Reporter]:
+    """Give a reporter that is silent about the confidence that only the polygons need, and remove that at the end."""
+    path = options.confidence
+    if path is None or path == _path(settings.confidence):
+        yield reporter
+        return
+    try:
+        yield _Discreet(reporter, str(path))
+    finally:
+        for left in (path, path.with_suffix(".qml")):
+            left.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Discreet:
+    """A reporter that does not tell of one file."""
+
+    reporter: Reporter
+    path: str
+
+    def emit(self, event: Event) -> None:
+        if not (isinstance(event, Artifact) and event.path == self.path):
+            self.reporter.emit(event)
+
+    @property
+    def cancelled(self) -> bool:
+        return self.reporter.cancelled
 
 
 def _prepared(
     bundle: Bundle, images: GeoDataset, settings: PredictSettings, reporter: Reporter
 ) -> tuple[Predictor, GeoBox | None]:
     """Return the model, and the grid of the map where the scenes do not share one."""
-    model = Predictor(bundle, device=choose_device(settings.device))
+    model = Predictor(bundle, device=find_device(settings.device))
     _tell_resolution(bundle, images, reporter)
     scenes = images.scenes()
     grids = {(str(s.geobox.crs), s.geobox.affine[:6]) for s in scenes}
@@ -114,13 +151,16 @@ def _prepared(
     return model, grid
 
 
-def _options(settings: PredictSettings, finish: bool = False) -> PredictOptions:
+def _options(settings: PredictSettings, output: Path, finish: bool = False) -> PredictOptions:
+    confidence = _path(settings.confidence)
+    if settings.polygons and confidence is None:  # each polygon tells its mean confidence
+        confidence = output.with_name(f".{output.name}.confidence.tif")
     return PredictOptions(
         overlap_px=settings.overlap_px,
-        batch_size=settings.batch_size,
+        batch_size=settings.batch_size or _batch_size(settings),
         threads=settings.threads,
         probabilities=_path(settings.probabilities),
-        confidence=_path(settings.confidence),
+        confidence=confidence,
         entropy=_path(settings.entropy),
         tta=settings.augment,
         strict=settings.strict,
@@ -132,6 +172,11 @@ def _options(settings: PredictSettings, finish: bool = False) -> PredictOptions:
     )
 
 
+def _batch_size(settings: PredictSettings) -> int:
+    """A CPU computes a tile faster alone, from its caches, and a small area is not filled up to a large batch."""
+    return 1 if find_device(settings.device) == "cpu" else 8
+
+
 def _shard(
     bundle: Bundle, images: GeoDataset, spec: Spec, region: Region | None, events: Reporter
 ) -> ShardJobResult:
@@ -139,7 +184,7 @@ def _shard(
     model, grid = _prepared(bundle, images, spec, events)
     result = predict_shard(
         images, model, Path(spec.output), Shard.parse(spec.shard or ""),
-        geobox=grid, region=region, options=_options(spec), reporter=events,
+        geobox=grid, region=region, options=_options(spec, Path(spec.output)), reporter=events,
     )  # fmt: skip
     if result.failed_blocks:
         raise BlocksFailed(
@@ -159,24 +204,16 @@ def _shard(
     )
 
 
-def choose_device(name: str) -> str:
-    """Return the device that ``auto`` means on this machine."""
-    import torch
-
-    if name != "auto":
-        return name
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
 def _path(text: str | None) -> Path | None:
     return None if text is None else Path(text)
 
 
-def _check_polygons(settings: PredictSettings) -> None:
+def _check_polygons(settings: PredictSettings, output: Path, images: GeoDataset) -> None:
+    """Look at the polygons' path before the work begins."""
+    if settings.polygons is None:
+        return
     suffixes = (".gpkg", ".parquet", ".geojson")
-    if settings.polygons and Path(settings.polygons).suffix.lower() not in suffixes:
+    if Path(settings.polygons).suffix.lower() not in suffixes:
         raise BadInput(
             explain(
                 "polygons cannot be written in this format",
@@ -184,6 +221,8 @@ def _check_polygons(settings: PredictSettings) -> None:
                 expected=f"a name that ends in {', '.join(suffixes)}",
             )
         )
+    check_apart((output, settings.polygons), images.source_files())
+    check_writable(Path(settings.polygons))
 
 
 def _tell_resolution(bundle: Bundle, images: GeoDataset, reporter: Reporter) -> None:

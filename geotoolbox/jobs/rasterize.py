@@ -6,7 +6,16 @@ from pydantic import Field
 
 from geotoolbox.core.events import SILENT, Reporter
 from geotoolbox.jobs.results import FileResult
-from geotoolbox.jobs.spec import InputFile, InputFiles, JobSpec, OutputFile
+from geotoolbox.jobs.spec import (
+    InputFile,
+    InputFiles,
+    JobSpec,
+    LabelBuffer,
+    LabelCrs,
+    LabelEncoding,
+    LabelOrder,
+    OutputFile,
+)
 
 __all__ = ["Spec", "run"]
 
@@ -24,6 +33,10 @@ class Spec(JobSpec):
         "ignore", description="what unlabelled ground means: 'ignore', or the name of a class"
     )
     all_touched: bool = Field(False, description="a polygon takes every pixel it touches, not just centres")
+    label_crs: LabelCrs = None
+    label_encoding: LabelEncoding = None
+    label_buffer_m: LabelBuffer = None
+    label_order: LabelOrder = "file"
     class_style: tuple[str, ...] = Field(
         (),
         description="names and colours of classes, each 'class=name', 'class=#rrggbb' or 'class=name #rrggbb', the class "

@@ -10,7 +10,7 @@ import yaml
 
 from geotoolbox import __version__
 from geotoolbox.core.files import atomic_path
-from geotoolbox.errors import BadInput, CannotRead, explain
+from geotoolbox.errors import BadInput, CannotRead, GeoToolboxError, explain
 from geotoolbox.jobs.registry import find_job
 from geotoolbox.jobs.spec import JobSpec, field_role, validate_spec
 
@@ -19,15 +19,29 @@ __all__ = ["command_line", "read_recipe", "recipe_path", "recipe_text", "write_r
 _MAX_BYTES = 10_000_000
 
 
-def recipe_path(output: str | Path) -> Path:
+def recipe_path(output: str | Path, job: str | None = None) -> Path:
     """Return where the recipe of an output goes: beside it.
+
+    Where another job's recipe has that name (``map.tif`` was predicted, ``map.gpkg`` made from it), the job's
+    own name joins it, so that no recipe takes the place of another.
 
     Example:
         >>> recipe_path("maps/map.tif").as_posix()
         'maps/map.recipe.yaml'
     """
     output = Path(output)
-    return output.with_name(output.stem + ".recipe.yaml")
+    plain = output.with_name(output.stem + ".recipe.yaml")
+    if job is None or _job_of(plain) in (None, job):
+        return plain
+    return output.with_name(f"{output.stem}.{job}.recipe.yaml")
+
+
+def _job_of(path: Path) -> str | None:
+    try:
+        content = _load(path)
+    except GeoToolboxError:
+        return None
+    return str(content["job"]) if isinstance(content, dict) and "job" in content else None
 
 
 def recipe_text(job: str, spec: JobSpec, folder: Path | None = None) -> str:
@@ -36,14 +50,15 @@ def recipe_text(job: str, spec: JobSpec, folder: Path | None = None) -> str:
     if folder is not None:
         for name in values:
             if field_role(type(spec), name) != "value":
-                values[name] = _each(values[name], lambda p: _relative(p, folder))
+                moved = _each(values[name], lambda p: _relative(p, folder))
+                values[name] = list(moved) if isinstance(moved, tuple) else moved
     content = {"geotoolbox": __version__, "job": job, "spec": values}
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
 def write_recipe(job: str, spec: JobSpec, output: str | Path) -> Path:
     """Write the recipe beside an output and return its path; paths in it are relative to its folder."""
-    path = recipe_path(output)
+    path = recipe_path(output, job)
     with atomic_path(path) as part:
         part.write_text(recipe_text(job, spec, path.parent), encoding="utf-8")
     return path
@@ -73,10 +88,13 @@ def read_recipe(path: str | Path) -> tuple[str, JobSpec]:
         raise BadInput(explain("the recipe's 'spec' is not a mapping", where=path, got=type(values).__name__))
     _check_version(str(content.get("geotoolbox", __version__)), path)
     spec = job.spec
-    for name in values:
-        if name in spec.model_fields and field_role(spec, name) != "value":
-            values[name] = _each(values[name], lambda p: _absolute(p, path.parent))
-    return job.name, validate_spec(spec, values)
+    known = validate_spec(spec, values)
+    paths = {
+        name: _each(getattr(known, name), lambda p: _absolute(p, path.parent))
+        for name in values
+        if field_role(spec, name) != "value"
+    }
+    return job.name, known.model_copy(update=paths)
 
 
 def command_line(path: Path) -> str:
@@ -91,7 +109,7 @@ def _load(path: Path) -> Any:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CannotRead(explain("cannot read the recipe", where=path, got=error.strerror)) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
         reason = str(error).replace("\n", " ")
         raise BadInput(explain("the recipe is not plain YAML", where=path, got=reason)) from None
 
@@ -115,7 +133,7 @@ def _check_version(version: str, path: Path) -> None:
 def _each(value: Any, change: Any) -> Any:
     if value is None:
         return None
-    return change(value) if isinstance(value, str) else [change(v) for v in value]
+    return change(value) if isinstance(value, str) else tuple(change(v) for v in value)
 
 
 def _is_url(path: str) -> bool:

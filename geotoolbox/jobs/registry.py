@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +34,17 @@ class Job:
 
     @property
     def run(self) -> Callable[[Any, Reporter], Any]:
-        """The function that does it: ``run(spec, events) -> result``."""
+        """The function that does it: ``run(spec, events) -> result``; no output may be an input of it."""
         found: Callable[[Any, Reporter], Any] = import_module(self.module).run
-        return found
+
+        @wraps(found)
+        def checked(spec: Any, *events: Reporter) -> Any:
+            from geotoolbox.jobs.spec import check_paths
+
+            check_paths(spec)
+            return found(spec, *events)
+
+        return checked
 
 
 _HERE = "geotoolbox.jobs"
@@ -76,6 +85,7 @@ JOBS: dict[str, Job] = {
         Job("run", "Run a recipe that any job has written", f"{_HERE}.run", "recipe"),
         Job("demo", "Make a scene, train, predict, evaluate: the whole path", f"{_HERE}.demo"),
         Job("demo-scene", "Make the demo's scene only: images, labels, areas", f"{_HERE}.scene"),
+        Job("notebooks", "Copy the notebooks that come with it, to open in Jupyter", f"{_HERE}.notebooks"),
     )
 }
 

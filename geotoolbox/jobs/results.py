@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -109,8 +110,13 @@ class PredictJobResult(JobResult):
         lines += [
             f"area       {name:<{width}}  {area:>12,.1f} ha" for name, area in self.class_areas_ha.items()
         ]
-        lines.append(f"seams      ratio {self.seam_ratio:.3f} (1 is seamless)  in {self.seconds:.0f} s")
+        lines.append(f"seams      {self._seams()}  in {self.seconds:.0f} s")
         return "\n".join([*lines, f"repeat     geotoolbox run {self.recipe}"])
+
+    def _seams(self) -> str:
+        if math.isnan(self.seam_ratio):
+            return "none: there are no tile edges inside the map"
+        return f"ratio {self.seam_ratio:.3f} (1 is seamless)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,16 @@ from pydantic import Field
 
 from geotoolbox.core.events import SILENT, Reporter
 from geotoolbox.jobs.results import FileResult
-from geotoolbox.jobs.spec import InputFile, InputFiles, JobSpec, OutputFile
+from geotoolbox.jobs.spec import (
+    InputFile,
+    InputFiles,
+    JobSpec,
+    LabelBuffer,
+    LabelCrs,
+    LabelEncoding,
+    LabelOrder,
+    OutputFile,
+)
 
 __all__ = ["Spec", "run"]
 
@@ -19,6 +28,18 @@ class Spec(JobSpec):
     images: InputFiles = Field(description="image files or folders")
     labels: InputFiles = Field((), description="label files, to export masks as well")
     label_column: str | None = Field(None, description="the column of the classes, for vector labels")
+    label_layer: str | None = Field(None, description="the layer to read, for vector labels with several")
+    label_filter: str | None = Field(
+        None, description="which features to take, for vector labels (an SQL WHERE)"
+    )
+    unlabelled: str = Field(
+        "ignore", description="what unlabelled ground means: 'ignore', or the name of a class"
+    )
+    all_touched: bool = Field(False, description="a polygon takes every pixel it touches, not just centres")
+    label_crs: LabelCrs = None
+    label_encoding: LabelEncoding = None
+    label_buffer_m: LabelBuffer = None
+    label_order: LabelOrder = "file"
     output: OutputFile = Field("chips", description="the folder to fill")
     area: InputFile | None = Field(None, description="only inside these polygons")
     bands: tuple[str, ...] = Field((), description="the bands to use, by name; or new names for all")
@@ -30,6 +51,8 @@ class Spec(JobSpec):
         50.0, ge=0, le=100, description="leave out patches with more nodata"
     )
     seed: int = Field(0, ge=0, description="one number that repeats the draw")
+    allow_vrt: bool = Field(False, description="open virtual rasters (they can read other files)")
+    allow_remote: bool = Field(False, description="open remote files (http, s3, …)")
 
 
 def run(spec: Spec, events: Reporter = SILENT) -> FileResult:

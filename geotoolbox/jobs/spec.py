@@ -7,14 +7,20 @@ from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from geotoolbox.core.files import check_apart
 from geotoolbox.errors import BadInput, explain
 
 __all__ = [
     "InputFile",
     "InputFiles",
     "JobSpec",
+    "LabelBuffer",
+    "LabelCrs",
+    "LabelEncoding",
+    "LabelOrder",
     "OutputFile",
     "Role",
+    "check_paths",
     "field_role",
     "field_unit",
     "validate_spec",
@@ -25,6 +31,23 @@ Role = Literal["input", "output", "value"]
 InputFile = Annotated[str, Field(json_schema_extra={"role": "input"})]
 InputFiles = Annotated[tuple[str, ...], Field(json_schema_extra={"role": "input"})]
 OutputFile = Annotated[str, Field(json_schema_extra={"role": "output"})]
+
+LabelCrs = Annotated[
+    str | None, Field(description="the CRS of vector labels that do not say it, such as EPSG:25832")
+]
+LabelBuffer = Annotated[
+    float | None, Field(gt=0, description="radius around points and lines, for vector labels, in m")
+]
+LabelOrder = Annotated[
+    str,
+    Field(
+        description="which of overlapping features is on top: 'file' (the later), 'area' (the smaller), or a column "
+        "(the greater value)"
+    ),
+]
+LabelEncoding = Annotated[
+    str | None, Field(description="the encoding of a shapefile's texts, where its own statement is wrong")
+]
 
 
 class JobSpec(BaseModel):
@@ -85,6 +108,20 @@ def validate_spec(spec: type[JobSpec], values: dict[str, Any]) -> JobSpec:
                 fix="see the job's --help for what each one takes",
             )
         ) from None
+
+
+def check_paths(spec: JobSpec) -> None:
+    """Refuse settings whose outputs are also inputs, or are one file, before anything is read or written.
+
+    Raises:
+        BadInput: With the path.
+    """
+    paths: dict[Role, list[str]] = {"input": [], "output": []}
+    for name in type(spec).model_fields:
+        role, value = field_role(type(spec), name), getattr(spec, name)
+        if role in paths and value:
+            paths[role] += [value] if isinstance(value, str) else value
+    check_apart(paths["output"], paths["input"])
 
 
 def existing(path: str) -> Path:

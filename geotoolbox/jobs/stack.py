@@ -19,6 +19,7 @@ class Spec(JobSpec):
     output: OutputFile = Field("stack.tif", description="the GeoTIFF to write (a COG, float32, nodata NaN)")
     bands: tuple[str, ...] = Field((), description="the bands to take, by name; or new names for all")
     allow_vrt: bool = Field(False, description="open virtual rasters (they can read other files)")
+    allow_remote: bool = Field(False, description="open remote files (http, s3, …)")
 
 
 def run(spec: Spec, events: Reporter = SILENT) -> FileResult:

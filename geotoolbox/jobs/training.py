@@ -6,19 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from odc.geo.geobox import GeoBox
 from shapely.ops import unary_union
 
 from geotoolbox import __version__
 from geotoolbox.core.events import SILENT, Artifact, Log, Reporter
-from geotoolbox.core.files import check_writable
-from geotoolbox.core.query import Query, Reading
+from geotoolbox.core.files import check_apart, check_writable
+from geotoolbox.core.query import Reading
 from geotoolbox.datasets import GeoDataset
 from geotoolbox.jobs.applying import with_applicability
 from geotoolbox.jobs.class_style import restyled
 from geotoolbox.jobs.evaluating import write_text
-from geotoolbox.jobs.layers import open_images, open_labels, open_region
+from geotoolbox.jobs.layers import check_column, open_images, open_labels, open_region
 from geotoolbox.jobs.pictures import EpochPictures
-from geotoolbox.jobs.recipe import recipe_text, write_recipe
+from geotoolbox.jobs.recipe import recipe_path, recipe_text, write_recipe
 from geotoolbox.jobs.results import TrainJobResult
 from geotoolbox.jobs.spec import existing
 from geotoolbox.jobs.train import Spec, TrainSettings
@@ -28,6 +29,7 @@ from geotoolbox.models.predictor import Predictor
 from geotoolbox.prediction import PredictOptions, predict_array
 from geotoolbox.sampling import SampleList, Split, spatial_split
 from geotoolbox.trainers import TrainOptions, TrainResult, train_segmentation
+from geotoolbox.trainers.ranks import launched
 from geotoolbox.trainers.validation import EpochHook
 from geotoolbox.transforms import default_indices
 from geotoolbox.visualization import Preview, SplitMap, rgb_bands, training_report
@@ -36,6 +38,11 @@ __all__ = ["Training", "fit", "train_job"]
 
 _PREVIEW_PX = 128
 _PREVIEWS = 4
+_TOLD = (
+    "calibration on held-out blocks:",
+    "on the validation area the model reaches",
+)  # the report has sections on these
+_LONG = {"val": "validation"}
 _PICTURE_PX = 64  # small, so that a held-out block fills most of it
 
 
@@ -71,9 +78,10 @@ class Training:
             previews=self._previews(),
             split=self._split_map(),
             class_pixels={"train": result.class_pixels, "validation": result.confusion.sum(axis=1).tolist()},
+            calibration=result.bundle.metrics.get("calibration"),
             facts=self._facts(),
             sources=self.dataset.source_files(),
-            notes=result.notes,
+            notes=[note for note in result.notes if not note.startswith(_TOLD)],
             recipe_yaml=recipe_yaml,
             versions=software_versions() | {"geotoolbox": __version__},
         )
@@ -93,7 +101,7 @@ class Training:
     def _split_map(self) -> SplitMap:
         regions = self.split.regions
         crs = next(iter(regions.values())).crs
-        return SplitMap({name: region.geometry for name, region in regions.items()}, crs)
+        return SplitMap({_LONG.get(name, name): region.geometry for name, region in regions.items()}, crs)
 
     def _previews(self) -> list[Preview]:
         model = Predictor(self.result.bundle)
@@ -167,19 +175,24 @@ def _pictures(
 
 
 def train_job(spec: Spec, events: Reporter) -> TrainJobResult:
-    """Do what the job *train* says."""
+    """Do what the job *train* says; of several processes that a launcher has started, the first one writes."""
+    first = launched().first
+    events = events if first else SILENT
     output = Path(spec.output)
     report_path = Path(spec.report) if spec.report else output.with_suffix(".html")
+    check_apart((output, report_path), ())
     for path in (output, report_path):
         check_writable(path)
     dataset = _open(spec)
     work = output.with_name(output.name + ".work")
     samples = None if spec.samples is None else SampleList.open(existing(spec.samples))
     done = fit(dataset, spec, work, reporter=events, samples=samples)
-    recipe = write_recipe("train", spec, output)
-    html = done.report(output.stem, recipe_text("train", spec))
-    replace(done.result.bundle, report_html=html).save(output)
-    write_text(report_path, html)
+    recipe = recipe_path(output, "train")
+    if first:
+        write_recipe("train", spec, output)
+        html = done.report(output.stem, recipe_text("train", spec))
+        replace(done.result.bundle, report_html=html).save(output)
+        write_text(report_path, html)
     events.emit(Artifact("model", str(output)))
     events.emit(Artifact("report", str(report_path), "text/html"))
     scores = done.scores
@@ -209,9 +222,15 @@ def _open(spec: Spec) -> GeoDataset:
         where=spec.label_filter,
         unlabelled=spec.unlabelled,
         all_touched=spec.all_touched,
+        crs=spec.label_crs,
+        encoding=spec.label_encoding,
+        buffer_m=spec.label_buffer_m,
+        order=spec.label_order,
         allow_vrt=spec.allow_vrt,
         allow_remote=spec.allow_remote,
     )
+    if not spec.allow_single_class:
+        check_column(labels, spec.label_column)
     labels = restyled(labels, spec.class_style)
     dataset: GeoDataset = images & labels
     region = open_region(spec.area)
@@ -276,19 +295,26 @@ def _place_name(reading: Reading) -> str:
 def _places(
     held_out: GeoDataset, seed: int, count: int = _PREVIEWS, side_px: int = _PREVIEW_PX
 ) -> list[Reading]:
-    """Read some held-out places with many classes, to look at."""
-    from geotoolbox.sampling import GridGeoSampler
+    """Read some held-out places with many classes, apart from each other, to look at."""
+    from geotoolbox.sampling import RandomGeoSampler
 
-    queries = list(GridGeoSampler(held_out, size=side_px))
-    rng = np.random.default_rng(seed)
-    picked = rng.permutation(len(queries))[: 12 * count]
-    readings = [held_out.read(Query(queries[i].geobox, queries[i].time)) for i in picked]
-    readings.sort(key=_richness, reverse=True)
-    return readings[:count]
+    queries = RandomGeoSampler(held_out, size=side_px, length=24 * count, seed=seed)
+    readings = sorted(map(held_out.read, queries), key=_richness, reverse=True)
+    chosen: list[Reading] = []
+    for reading in readings:
+        if len(chosen) < count and not any(_meet(reading.geobox, other.geobox) for other in chosen):
+            chosen.append(reading)
+    return chosen
+
+
+def _meet(one: GeoBox, other: GeoBox) -> bool:
+    a, b = one.boundingbox, other.boundingbox
+    apart = a.right <= b.left or b.right <= a.left or a.top <= b.bottom or b.top <= a.bottom
+    return one.crs == other.crs and not apart
 
 
 def _richness(reading: Reading) -> float:
-    """How many classes a place shows, and how much of it has labels."""
+    """How many classes a place shows, and how much of it has labels (squared: there should be much to see)."""
     assert reading.mask is not None
     labelled = reading.mask[(reading.mask >= 0) & reading.valid]
-    return len(np.unique(labelled)) * labelled.size / reading.mask.size
+    return len(np.unique(labelled)) * (labelled.size / reading.mask.size) ** 2

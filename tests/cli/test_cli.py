@@ -19,7 +19,7 @@ from geotoolbox.jobs.registry import JOBS
 
 def call(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "geotoolbox", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, timeout=600)
 
 
 def test_help_names_every_job_and_imports_nothing_heavy() -> None:

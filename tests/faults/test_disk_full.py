@@ -116,7 +116,14 @@ def test_r06_plot(disk: SmallDisk) -> None:
 
 def test_r06_train_goes_on_from_the_checkpoints(disk: SmallDisk, tmp_path: Path) -> None:
     options = TrainOptions(
-        width=4, patch_px=32, batch_size=4, patches_per_epoch=8, epochs=2, baseline=False, seed=1
+        width=4,
+        patch_px=32,
+        batch_size=4,
+        patches_per_epoch=8,
+        epochs=2,
+        baseline=False,
+        max_minutes=None,
+        seed=1,
     )
 
     def train() -> object:

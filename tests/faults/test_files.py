@@ -242,6 +242,7 @@ def test_r40_bigtiff_and_many_bands_are_read_in_small_windows(tmp_path: Path) ->
     np.testing.assert_array_equal(reading.image, cube)
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")  # the picture has no grid
 def test_s08_a_picture_of_billions_of_pixels_is_refused_before_its_memory(tmp_path: Path) -> None:
     side = 60_000
     head = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)

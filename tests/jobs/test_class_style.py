@@ -24,6 +24,13 @@ def test_a_class_is_meant_by_its_value_or_its_name_and_others_stay_as_they_are()
     assert styled.colors == ((58, 120, 200), (1, 2, 3), (0, 0, 0))
 
 
+def test_names_that_another_layer_goes_by_are_kept() -> None:
+    table = ClassTable.from_names({1: "1", 2: "b", 3: "c"})
+    rows = ["1=open water", "b=forest", "c=town #102030"]
+    assert restyle(table, rows, known=("open water", "b")).names == ("open water", "b", "town")
+    assert restyle(table, rows, known=("b", "forest")).names == ("open water", "forest", "town")
+
+
 @pytest.mark.parametrize("rows", [["water"], ["1=b"], ["=x #000000"]])
 def test_what_is_no_style_or_gives_one_name_twice_is_refused(rows: list[str]) -> None:
     with pytest.raises(BadInput):

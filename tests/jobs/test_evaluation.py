@@ -83,6 +83,15 @@ def test_metrics_file_names_what_it_holds(folder: Path, numbers: dict[str, Any])
     assert np.array_equal(BlockConfusion.open(folder / "m.blocks.gpkg").total(), counts)
 
 
+def test_disagreement_is_split_into_quantity_and_allocation(numbers: dict[str, Any]) -> None:
+    area = np.array(numbers["area_weighted"]["confusion_m2"])
+    share = area / area.sum()
+    quantity = np.abs(share.sum(axis=0) - share.sum(axis=1)).sum() / 2
+    assert numbers["quantity_disagreement"] == pytest.approx(quantity)
+    wrong = numbers["quantity_disagreement"] + numbers["allocation_disagreement"]
+    assert wrong == pytest.approx(1 - numbers["area_weighted"]["overall_accuracy"])
+
+
 def test_error_raster_tells_reference_and_map(folder: Path, numbers: dict[str, Any]) -> None:
     codes, k = pixels(folder / "e.tif"), numbers["errors"]["classes"]
     mapped, truth = pixels(folder / "map.tif"), pixels(folder / "truth.tif")
@@ -138,7 +147,11 @@ def test_boundary_and_objects_are_there(numbers: dict[str, Any]) -> None:
 
 def test_report_tells_intervals_and_regions(folder: Path, numbers: dict[str, Any]) -> None:
     page = (folder / "r.html").read_text(encoding="utf-8")
-    assert "bootstrap over 48 blocks" in page and "Region west" in page and "Boundary IoU" in page
+    for caption in ("All compared pixels, with 95 % intervals", "Scores of each region, with 95 % intervals",
+                    "Edges of each class", "Objects of each class; the same from an IoU of 0.5 on"):  # fmt: skip
+        assert f'<caption class="sr">{caption}</caption>' in page
+    assert f'data-value="{numbers["regions"][0]["overall_accuracy"]}"' in page
+    assert f'data-value="{numbers["boundary"]["mean"]}"' in page
 
 
 def test_same_spec_gives_the_same_numbers(folder: Path, numbers: dict[str, Any]) -> None:
