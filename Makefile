@@ -22,13 +22,13 @@ lint:
 
 types:
 	$(BIN)/mypy
-	$(BIN)/mypy --strict --explicit-package-bases $(addprefix qgis_plugin/geotoolbox_qgis/,about.py definition.py definitions.py environment.py install.py jobs.py lock.py progress.py records.py runner.py)
+	$(BIN)/mypy --strict --explicit-package-bases $(addprefix qgis_plugin/geotoolbox_qgis/,about.py definition.py definitions.py engine_source.py environment.py install.py jobs.py lock.py planning.py progress.py records.py runner.py uv.py)
 
 layers:
 	$(BIN)/lint-imports
 
 unit:
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: qgis plugin plugin-spec
 qgis:
@@ -36,6 +36,7 @@ qgis:
 
 plugin: plugin-spec
 	$(BIN)/python scripts/make_plugin.py dist
+	$(BIN)/python scripts/scan_plugin.py dist/geotoolbox_qgis.zip
 
 plugin-spec:
 	$(BIN)/python -m geotoolbox.jobs.schema > .jobs.json.part

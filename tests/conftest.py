@@ -15,15 +15,44 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+LONGEST_FIRST = (
+    "widgets/test_notebooks.py",
+    "widgets/test_browser_explorer.py",
+    "scale/test_dask.py",
+    "jobs/test_end_to_end.py",
+    "widgets/test_browser_layermap.py",
+    "scale/test_training.py",
+    "trainers/test_training.py",
+    "widgets/test_browser_samples.py",
+    "widgets/test_browser_notebook7.py",
+    "widgets/test_trainer.py",
+    "sampling/test_processes.py",
+    "jobs/test_known_ground.py",
+    "widgets/test_prediction.py",
+    "cli/test_cli.py",
+    "scale/test_shards.py",
+    "prediction/test_kill.py",
+    "visualization/test_report_browser.py",
+    "qgis/test_package.py",
+    "qgis/test_install.py",
+    "models/test_bundle.py",
+)
+"""The files that take longest, in this order: begun first, they leave no process alone at the end."""
 
-# How fast a machine is never fails a test.
+# How fast a machine is never fails a test. A person's run looks for new examples; that of CI repeats its own.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
+settings.register_profile("ci", settings.get_profile("patient"), derandomize=True, database=None)
+settings.load_profile("ci" if os.environ.get("CI") else "patient")
 
 os.environ.setdefault("MPLBACKEND", "Agg")
-os.environ.setdefault(
-    "OMP_WAIT_POLICY", "PASSIVE"
-)  # as geotoolbox sets it; several tests share a small machine
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as geotoolbox sets it
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # several processes of tests share a small machine
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first; the rest stays as it is."""
+    rank = {name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: rank.get("/".join(item.path.parts[-2:]), len(rank)))
 
 
 @pytest.fixture(scope="session")

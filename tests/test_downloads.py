@@ -22,6 +22,7 @@ SHA = hashlib.sha256(DATA).hexdigest()
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     asked: list[str]
+    ended: threading.Event
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -45,11 +46,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         try:
             if self.path == "/slow":
-                for byte in DATA[:100]:
+                for byte in DATA:
                     self.wfile.write(bytes([byte]))
                     time.sleep(0.02)
             elif self.path == "/silent":
-                time.sleep(1)
+                self.server.ended.wait(600)
             else:
                 self.wfile.write(DATA[:1000] if self.path == "/short" else DATA)
         except OSError:
@@ -62,10 +63,11 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def server() -> Iterator[_Server]:
     made = _Server(("127.0.0.1", 0), _Handler)
-    made.asked = []
+    made.asked, made.ended = [], threading.Event()
     thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     yield made
+    made.ended.set()
     made.shutdown()
     made.server_close()
     thread.join()

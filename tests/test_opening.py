@@ -18,7 +18,8 @@ from geotoolbox.errors import BadInput, CannotAlign, CannotRead, TooLarge, Unsaf
 from tests.make import NORTH_UP, ramp, write_raster
 
 VRT = (
-    '<VRTDataset rasterXSize="8" rasterYSize="8"><VRTRasterBand dataType="UInt16" band="1">'
+    '<VRTDataset rasterXSize="8" rasterYSize="8"><GeoTransform>3e5, 30, 0, 414e4, 0, -30</GeoTransform>'
+    '<VRTRasterBand dataType="UInt16" band="1">'
     "<SimpleSource><SourceFilename {relative}>{source}</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>"
 )
 RAW = (
@@ -202,6 +203,7 @@ def test_the_colours_of_a_palette(tmp_path: Path) -> None:
     assert header.colormap[3] == (10, 20, 30)
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")  # it is what the test is about
 def test_r32_r33_r34_files_without_a_grid_say_why(tmp_path: Path) -> None:
     none = write_raster(tmp_path / "no-crs.tif", ramp(8, 8), crs=None)
     bare = write_raster(tmp_path / "bare.tif", ramp(8, 8), transform=Affine.identity(), crs=None)

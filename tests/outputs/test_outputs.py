@@ -139,7 +139,7 @@ def test_r56_a_raster_too_narrow_for_its_classes_is_refused(tmp_path: Path) -> N
 @pytest.mark.parametrize(("values", "dtype"), [((5, 300), "uint16"), ((-1, 300), "int16")])
 def test_wide_class_values_survive(tmp_path: Path, values: tuple[int, int], dtype: str) -> None:
     table = ClassTable.from_names({v: f"c{v}" for v in values})
-    grid = GeoBox((3, 4), Affine(1, 0, 0, 0, -1, 0), "EPSG:3035")
+    grid = GeoBox((3, 4), Affine(1, 0, 40, 0, -1, 30), "EPSG:3035")
     data = np.array([[values[0], values[1]] * 2] * 3, dtype)
     write_class_raster(tmp_path / "m.tif", [((slice(0, 3), slice(0, 4)), data)], grid, table)
     with rasterio.open(tmp_path / "m.tif") as raster:
@@ -148,7 +148,7 @@ def test_wide_class_values_survive(tmp_path: Path, values: tuple[int, int], dtyp
 
 
 def test_blocks_that_do_not_fit_are_refused_and_nothing_is_left(tmp_path: Path) -> None:
-    grid = GeoBox((8, 8), Affine(1, 0, 0, 0, -1, 0), "EPSG:3035")
+    grid = GeoBox((8, 8), Affine(1, 0, 40, 0, -1, 30), "EPSG:3035")
     where = (slice(0, 4), slice(0, 4))
     for wrong in (np.zeros((4, 5), "uint8"), np.zeros((4, 4), "uint16")):
         with pytest.raises(CannotWrite, match="a block does not fit"):
@@ -172,7 +172,7 @@ def test_uncovered_pixels_are_nodata(tmp_path: Path) -> None:
 
 
 def test_an_earlier_map_stays_when_writing_fails(tmp_path: Path) -> None:
-    grid = GeoBox((4, 4), Affine(1, 0, 0, 0, -1, 0), "EPSG:3035")
+    grid = GeoBox((4, 4), Affine(1, 0, 40, 0, -1, 30), "EPSG:3035")
     where = (slice(0, 4), slice(0, 4))
     write_raster_atomic(tmp_path / "m.tif", [(where, np.ones((4, 4), "uint8"))], grid, dtype="uint8")
     before = (tmp_path / "m.tif").read_bytes()
@@ -199,7 +199,7 @@ def test_r06_a_full_disk_leaves_no_file(tmp_path: Path) -> None:
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
         "data = np.random.default_rng(0).integers(0, 255, (1024, 1024)).astype('uint8')\n"
-        "grid = GeoBox((1024, 1024), Affine(1, 0, 0, 0, -1, 0), 'EPSG:3035')\n"
+        "grid = GeoBox((1024, 1024), Affine(1, 0, 40, 0, -1, 30), 'EPSG:3035')\n"
         "try:\n"
         "    write_raster_atomic(Path(sys.argv[1]), [((slice(0, 1024), slice(0, 1024)), data)], grid, dtype='uint8')\n"
         "except CannotWrite as error:\n"

@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import geopandas
 import numpy as np
 import pytest
 import rasterio
@@ -18,7 +19,7 @@ from shapely.geometry import box
 from torch.utils.data import DataLoader
 
 from geotoolbox.core.query import Query, TimeInterval
-from geotoolbox.datasets import IntersectionDataset, RasterDataset
+from geotoolbox.datasets import IntersectionDataset, RasterDataset, VectorDataset
 from geotoolbox.sampling import (
     GridGeoSampler,
     PreChippedGeoSampler,
@@ -127,6 +128,41 @@ def test_fault_5_no_validation_patch_shows_a_training_pixel(tmp_path: Path) -> N
         pixels[name] = set(images[images > 0].long().tolist())
     assert len(pixels["train"]) > 20_000 and len(pixels["val"]) > 20_000
     assert not pixels["train"] & pixels["val"]
+
+
+def test_fault_6_a_union_keeps_no_fill_value_over_data(tmp_path: Path) -> None:
+    """Of two values the larger was taken, and so the fill value 65535 over data in half of the patch."""
+    left, right = np.full((8, 12), 65535, "uint16"), np.full((8, 12), 65535, "uint16")
+    left[:, :7], right[:, 5:] = 100, 200
+    one, two = (
+        RasterDataset(write_raster(tmp_path / f"{i}.tif", data, nodata=65535, names=("b",)), kind="image")
+        for i, data in enumerate((left, right))
+    )
+    for union, seam in ((one | two, 7), (two | one, 5)):
+        sample = union[:, :]
+        expected = np.where(np.arange(12) < seam, 100.0, 200.0)[None].repeat(8, 0)
+        np.testing.assert_array_equal(sample["image"][0], expected)
+        assert sample["valid"].all()
+
+
+def test_fault_8_a_polygon_over_the_whole_patch_and_one_below_a_pixel(tmp_path: Path) -> None:
+    """A polygon that covered the patch gave no mask, and one smaller than a pixel an error."""
+    west, north = NORTH_UP @ (0, 0)
+    everything = box(west - 900, north - 900, west + 900, north + 900)
+    speck = box(west + 61, north - 64, west + 64, north - 61)
+    part = box(west + 120, north - 240, west + 240, north - 120)
+    frame = geopandas.GeoDataFrame(
+        {"c": ["all", "speck", "part"]}, geometry=[everything, speck, part], crs="EPSG:32612"
+    )
+    frame.to_file(tmp_path / "a.gpkg")
+    grid = GeoBox((10, 10), NORTH_UP, "EPSG:32612")
+    expected = np.zeros((10, 10), int)
+    expected[4:8, 4:8] = 1
+    mask = VectorDataset(tmp_path / "a.gpkg", column="c").read(Query(grid)).mask
+    np.testing.assert_array_equal(mask, expected)
+    touched = VectorDataset(tmp_path / "a.gpkg", column="c", all_touched=True).read(Query(grid)).mask
+    assert touched is not None
+    assert (touched[2, 2], (touched == 2).sum(), (touched[4:8, 4:8] == 1).all()) == (2, 1, True)
 
 
 def test_fault_7_a_window_far_from_the_meridian_keeps_its_corner_labels(tmp_path: Path) -> None:

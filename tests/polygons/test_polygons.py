@@ -28,7 +28,7 @@ CLASSES = ClassTable.from_names({1: "water", 2: "=cmd|'calc'", 3: "forest"})
 
 def blobs(height: int, width: int, seed: int = 0, smooth: float = 3.0) -> np.ndarray:
     noise = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal((height, width)), smooth)
-    noise /= noise.std()
+    noise /= noise.std() or 1.0  # one pixel does not vary
     values = np.digitize(noise, [-0.6, 0.6]).astype("uint8") + 1
     values[: height // 6, : width // 5] = 0
     return values

@@ -79,6 +79,7 @@ class Lab:
             "ServerApp.allow_root": True,
             "IdentityProvider.token": self.token,
             "LabApp.expose_app_in_browser": True,
+            "JupyterNotebookApp.expose_app_in_browser": True,
             "LabApp.extension_manager": "readonly",
             "LabApp.news_url": "",
         }
@@ -109,15 +110,23 @@ class Lab:
         text = (self.folder / "lab.log").read_text()[-2000:]
         raise RuntimeError(f"JupyterLab did not start:\n{text}")
 
-    def open(self, cells: Sequence[str], *, width: int = 1280, height: int = 900, run: bool = True) -> Page:
-        """Open a notebook with these cells, and run all of them."""
+    def open(
+        self,
+        cells: Sequence[str],
+        *,
+        width: int = 1280,
+        height: int = 900,
+        run: bool = True,
+        front: str = "doc/tree",
+    ) -> Page:
+        """Open a notebook with these cells, and run all of them; in Notebook 7 with ``front="notebooks"``."""
         name = f"n{secrets.token_hex(4)}.ipynb"
         (self.work / name).write_text(json.dumps(notebook(cells)))
         page = self.browser.new_page(viewport={"width": width, "height": height})
         page.set_default_timeout(20_000)
         page.gt_errors = []  # type: ignore[attr-defined]
-        page.on("pageerror", lambda error: page.gt_errors.append(str(error)))  # type: ignore[attr-defined]
-        page.goto(f"http://127.0.0.1:{self.port}/doc/tree/{name}?token={self.token}")
+        page.on("pageerror", lambda error: page.gt_errors.append(error.stack or str(error)))  # type: ignore[attr-defined]
+        page.goto(f"http://127.0.0.1:{self.port}/{front}/{name}?token={self.token}")
         page.wait_for_function(_IDLE, timeout=60_000)
         if run:
             self.run_all(page)
@@ -139,6 +148,11 @@ class Lab:
         while (found := self.python(page, code)) != printed and time.monotonic() < end:
             page.wait_for_timeout(100)
         assert found == printed
+
+    def save(self, page: Page) -> None:
+        """Save the notebook and wait until it is saved."""
+        page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+        page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
 
     def theme(self, page: Page, name: str) -> None:
         """Change the theme: ``Light`` or ``Dark``."""

@@ -158,8 +158,7 @@ def test_training_from_form_to_curves_with_pause_reload_and_cancel(
     assert time.monotonic() - begin < 5
     assert listening_ports(family(lab.process.pid)) == ports  # training opens no port
 
-    page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
-    page.wait_for_timeout(500)
+    lab.save(page)
     page.reload()
     expect(page.locator(".gt-status").first).to_contain_text("training", timeout=60_000)
     expect(page.locator(".gt-figure svg")).to_have_count(2)

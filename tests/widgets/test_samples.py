@@ -158,7 +158,7 @@ def test_balance_counts_weights_and_leaves_out(browser: SampleBrowser) -> None:
 
 
 def test_the_model_s_view_is_normalised_and_the_same_in_detail(browser: SampleBrowser) -> None:
-    browser._prepared()
+    browser._drawing.prepare()
     browser.view = "model"
     assert browser.message.text == ""
     in_gallery, _ = browser._pictures([9, 10])

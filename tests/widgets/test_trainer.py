@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from geotoolbox_widgets import AppState, Trainer
-from geotoolbox_widgets.running import ProcessRun, ThreadRun
+from geotoolbox_widgets.process_run import ProcessRun
+from geotoolbox_widgets.running import ThreadRun
 
 from geotoolbox import RandomGeoSampler, RasterDataset
 from geotoolbox.cli import main

@@ -6,19 +6,25 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import ipyleaflet
 import ipywidgets
 import traitlets
-from shapely.geometry import box as shapely_box
-from shapely.geometry import mapping, shape
+from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from geotoolbox.core.query import Region
-from geotoolbox.datasets import GeoDataset
 from geotoolbox.datasets.preview import slow_files
 from geotoolbox.errors import BadInput, explain
 from geotoolbox_widgets.base import MessageLine, guarded
 from geotoolbox_widgets.layers import FeatureLayer, MapLayer, RasterLayer
+from geotoolbox_widgets.map_parts import (
+    draw_control,
+    drawing,
+    layer_spec,
+    leaflet_map,
+    near,
+    title_of,
+    typed_box,
+)
 from geotoolbox_widgets.overlay import MapOverlay
 from geotoolbox_widgets.panel import LayerPanel
 from geotoolbox_widgets.recipes import map_recipe
@@ -82,8 +88,8 @@ class LayerMap(ipywidgets.VBox):
         self._click: dict[str, Callable[[int], None]] = {}
         self._pinned = False
         self.basemap = basemap
-        self.leaflet = _leaflet(basemap, center or (0.0, 0.0), zoom if zoom is not None else 2, height)
-        self._draw = _draw_control()
+        self.leaflet = leaflet_map(basemap, center or (0.0, 0.0), zoom if zoom is not None else 2, height)
+        self._draw = draw_control()
         self._draw.on_draw(self._drawn)
         self.leaflet.add(self._draw)
         self._overlay = MapOverlay(self.leaflet, self._heard)
@@ -107,7 +113,7 @@ class LayerMap(ipywidgets.VBox):
         parts: list[ipywidgets.Widget] = [self.leaflet]
         if panel:
             self._panel.layout = ipywidgets.Layout(
-                flex="1 1 290px", min_width="240px", height=height, overflow="hidden"
+                flex="1 1 290px", min_width="240px", max_height=height, overflow="auto"
             )
             parts.append(self._panel)
         row = ipywidgets.Box(parts, layout=ipywidgets.Layout(display="flex", flex_flow="row wrap"))
@@ -156,7 +162,7 @@ class LayerMap(ipywidgets.VBox):
             layer: MapLayer = FeatureLayer(features_of(source), name=name or "area", **settings)
             return self._put(layer, fit)
         dataset, words = open_source(source)
-        title = name or _title(dataset)
+        title = name or title_of(dataset)
         if dataset.kind != "both":
             return self._put(RasterLayer(dataset, source=words, name=title, **settings), fit)
         image = RasterLayer(dataset, source=words, name=title, **settings)
@@ -292,7 +298,7 @@ class LayerMap(ipywidgets.VBox):
     # What follows answers changes of traits and messages from the page.
 
     def _specs(self) -> list[dict[str, Any]]:
-        return [_spec(layer) for layer in self.layers]
+        return [layer_spec(layer) for layer in self.layers]
 
     def _layers_changed(self, _: Any) -> None:
         features = {
@@ -350,7 +356,7 @@ class LayerMap(ipywidgets.VBox):
         elif kind == "compare":
             self.compare(message.get("left"), message.get("right"))
         elif kind == "box":
-            self.area = None if message.get("box") is None else _typed_box(message["box"])
+            self.area = None if message.get("box") is None else typed_box(message["box"])
         elif kind == "feature":
             layer = self.layer(str(message["layer"]))
             assert isinstance(layer, FeatureLayer)
@@ -360,11 +366,10 @@ class LayerMap(ipywidgets.VBox):
 
     def pin(self, lon: float, lat: float) -> None:
         """Keep a place: its values stay while the pointer moves; the same place again lets it go."""
-        near = (
-            self._overlay.pin is not None and self._pinned and _near(self._overlay.pin, lon, lat, self.zoom)
-        )
-        self._pinned = not near
-        self._overlay.pin = None if near else [lon, lat]
+        pinned = self._overlay.pin if self._pinned else None
+        again = pinned is not None and near(pinned, lon, lat, self.zoom)
+        self._pinned = not again
+        self._overlay.pin = None if again else [lon, lat]
         self.inspect(lon, lat)
 
     def move(self, layer: MapLayer, by: int) -> None:
@@ -385,7 +390,7 @@ class LayerMap(ipywidgets.VBox):
         region = self.area
         self._panel.area = "" if region is None else area_words(region)
         self._panel.box = [] if region is None else [float(v) for v in region.geometry.bounds]
-        wanted = [] if region is None else [_drawing(region)]
+        wanted = [] if region is None else [drawing(region)]
         if self._draw.data != wanted:
             self._draw.data = wanted
         self.state.area = region
@@ -420,103 +425,3 @@ class LayerMap(ipywidgets.VBox):
             for part in (self.leaflet, overlay, self._panel, self.message):
                 part.close()
         super().close()
-
-
-def _leaflet(basemap: str | None, center: tuple[float, float], zoom: int, height: str) -> ipyleaflet.Map:
-    if basemap not in (None, "osm"):
-        raise BadInput(explain("unknown base map", got=repr(basemap), expected="'osm' or None"))
-    below = (ipyleaflet.basemaps.OpenStreetMap.Mapnik,) if basemap else ()
-    view = ipyleaflet.Map(
-        layers=tuple(ipyleaflet.basemap_to_tiles(b) for b in below),
-        center=center,
-        zoom=zoom,
-        max_zoom=24,
-        scroll_wheel_zoom=True,
-        attribution_control=bool(basemap),
-        world_copy_jump=False,
-    )
-    view.add(ipyleaflet.ScaleControl(position="bottomleft"))
-    return view
-
-
-def _draw_control() -> ipyleaflet.DrawControl:
-    look = {"shapeOptions": {"color": "#d6248f", "weight": 2, "fillOpacity": 0.06}}
-    return ipyleaflet.DrawControl(
-        rectangle=look,
-        polygon=look,
-        polyline={},
-        circlemarker={},
-        circle={},
-        marker={},
-        edit=True,
-        remove=True,
-    )
-
-
-def _drawing(region: Region) -> dict[str, Any]:
-    style = {"color": "#d6248f", "weight": 2, "fillOpacity": 0.06}
-    return {
-        "type": "Feature",
-        "properties": {"style": style},
-        "geometry": _listed(mapping(region.geometry)),
-    }
-
-
-def _listed(geometry: Any) -> Any:
-    """Return a geometry's mapping with lists for tuples, as it comes back from the page."""
-    if isinstance(geometry, dict):
-        return {k: _listed(v) for k, v in geometry.items()}
-    return [_listed(v) for v in geometry] if isinstance(geometry, (list, tuple)) else geometry
-
-
-def _spec(layer: MapLayer) -> dict[str, Any]:
-    spec: dict[str, Any] = {
-        "id": layer.id, "name": layer.name, "visible": layer.visible, "opacity": layer.opacity,
-    }  # fmt: skip
-    if isinstance(layer, FeatureLayer):
-        return spec | {
-            "kind": "features", "version": len(layer.features), "selected": layer.selected,
-            "legend": layer.legend(),
-        }  # fmt: skip
-    assert isinstance(layer, RasterLayer)
-    return spec | {
-        "kind": layer.kind,
-        "version": layer.version,
-        "bounds": layer.bounds(),
-        "max_zoom": layer.max_zoom,
-        "exact": layer.classes is not None,
-        "bands": list(layer.bands),
-        "band_names": list(layer.band_names),
-        "percentiles": list(layer.percentiles),
-        "gamma": layer.gamma,
-        "colormap": layer.colormap,
-        "legend": layer.legend(),
-    }
-
-
-def _title(dataset: GeoDataset) -> str:
-    scenes = dataset.scenes()
-    return scenes[0].name if scenes else "layer"
-
-
-def _typed_box(values: Sequence[Any]) -> Region:
-    try:
-        west, south, east, north = (float(v) for v in values)
-    except (TypeError, ValueError):
-        raise BadInput(
-            explain("the area needs four numbers", got=values, expected="west, south, east, north in degrees")
-        ) from None
-    if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
-        raise BadInput(
-            explain(
-                "these sides make no area",
-                got=f"west {west:g}, south {south:g}, east {east:g}, north {north:g}",
-                expected="west < east within ±180, south < north within ±90",
-            )
-        )
-    return Region(shapely_box(west, south, east, north), "EPSG:4326")
-
-
-def _near(pin: Sequence[float], lon: float, lat: float, zoom: float) -> bool:
-    reach = 360 / 256 / 2**zoom * 6
-    return abs(pin[0] - lon) < reach and abs(pin[1] - lat) < reach

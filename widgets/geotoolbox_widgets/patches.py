@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,17 +167,31 @@ class PatchReader:
 
 
 def grid_windows(scene: Scene, side_px: int, most: int, seed: int = 0) -> list[tuple[int, int, int, int]]:
-    """Cut a scene into windows (row, column, height, width); of more than ``most``, a random choice."""
-    height, width = scene.geobox.shape
+    """Cut a scene into windows (row, column, height, width) of about one size; of more than ``most``, a random choice.
+
+    Example:
+        >>> from affine import Affine
+        >>> grid = GeoBox((100, 30), Affine(1, 0, 0, 0, -1, 0), "EPSG:32612")
+        >>> grid_windows(Scene("map", grid, grid.extent.geom), 32, most=9)
+        [(0, 0, 33, 30), (33, 0, 33, 30), (66, 0, 34, 30)]
+    """
+    height, width = (int(n) for n in scene.geobox.shape)
     found = [
-        (row, column, min(side_px, height - row), min(side_px, width - column))
-        for row in range(0, height, side_px)
-        for column in range(0, width, side_px)
+        (top, left, bottom - top, right - left)
+        for top, bottom in _parts(height, side_px)
+        for left, right in _parts(width, side_px)
     ]
     if len(found) <= most:
         return found
     chosen = np.random.default_rng(seed).choice(len(found), most, replace=False)
     return [found[i] for i in sorted(chosen)]
+
+
+def _parts(length: int, side_px: int) -> list[tuple[int, int]]:
+    """Cut a length into equal parts, so that no sliver is left at the end."""
+    count = max(1, round(length / side_px))
+    edges = [length * i // count for i in range(count + 1)]
+    return list(itertools.pairwise(edges))
 
 
 def _thinned(grid: GeoBox, longest_px: int = _LONGEST_PX) -> GeoBox:

@@ -88,8 +88,7 @@ class PredictionViewer(Frame):
         state: AppState | None = None,
     ) -> None:
         self.state = state or AppState()
-        # A drawn area has few tiles, and every pass is filled up to a whole batch: one by one is quickest.
-        given = {"batch_size": 1, **(values or {})}
+        given = dict(values or {})
         if self.state.model_path and "model" not in given:
             given["model"] = self.state.model_path
         self.form = SpecForm(Spec, given, essentials=("model", "images"), hidden=_FILLED_IN)

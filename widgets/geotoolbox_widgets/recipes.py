@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Any
 import traitlets
 
 from geotoolbox_widgets.layers import FeatureLayer, MapLayer, RasterLayer
+from geotoolbox_widgets.sources import dataset_words
 
 if TYPE_CHECKING:
     from geotoolbox_widgets.layermap import LayerMap
+    from geotoolbox_widgets.samples import SampleBrowser
 
-__all__ = ["call", "changed_traits", "map_recipe"]
+__all__ = ["browser_recipe", "call", "changed_traits", "map_recipe"]
 
+_BROWSER_TRAITS = (
+    "view", "overlay", "class_filter", "part_filter", "max_nodata_percent", "excluded", "weights",
+)  # fmt: skip
 _LAYER_TRAITS = ("bands", "percentiles", "limits", "gamma", "colormap", "opacity", "visible")
 
 
@@ -76,3 +81,22 @@ def _added(layer: MapLayer, placed: bool) -> str:
         settings["fit"] = False
     text = call("view.add", layer.source, **settings)
     return text if layer.source != "dataset" else f"{text}  # dataset: what you opened in a cell before"
+
+
+def browser_recipe(browser: SampleBrowser) -> str:
+    """Return a code cell that draws and decides the same as a SampleBrowser again."""
+    words = dataset_words(browser.dataset)
+    remark = "" if words != "dataset" else "  # dataset: what you opened in a cell before"
+    first = words if browser.own_sampler else f"{words}, sampler"
+    more = f"size_px={browser.size_px}, count={browser.count}, seed={browser.seed}"
+    split = ", split=split" if browser.split else ""
+    lines = [
+        "from geotoolbox import RasterDataset, VectorDataset",
+        "from geotoolbox_widgets import SampleBrowser",
+        "",
+        f"browser = SampleBrowser({first}, {more}{split}){remark}",
+        *["browser.draw()"] * (browser.epoch - 1),
+    ]
+    decided = changed_traits(browser, _BROWSER_TRAITS)
+    lines += [f"browser.{name} = {value!r}" for name, value in decided.items()]
+    return "\n".join([*lines, "samples = browser.samples", "browser"])

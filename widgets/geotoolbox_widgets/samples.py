@@ -3,44 +3,35 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import ipywidgets
 import numpy as np
 import traitlets
-from numpy.typing import NDArray
-from shapely.geometry import mapping
 
-from geotoolbox.core.classes import IGNORE_INDEX
-from geotoolbox.core.query import Query, Reading
+from geotoolbox.core.query import Query
 from geotoolbox.datasets import GeoDataset
 from geotoolbox.errors import BadInput, explain
-from geotoolbox.indexing.geometry import lonlat_polygon
-from geotoolbox.sampling import RandomGeoSampler, SampleList, Split
-from geotoolbox.sampling.areas import areas_of
-from geotoolbox.sampling.facts import class_balance
-from geotoolbox.visualization import mask_rgba, rgb_bands
-from geotoolbox.visualization.webmap import Stretch, encode_webp
+from geotoolbox.sampling import SampleList, Split
+from geotoolbox.visualization import rgb_bands
+from geotoolbox.visualization.webmap import encode_webp
+from geotoolbox_widgets import sample_words as words
 from geotoolbox_widgets.base import MessageLine, guarded, in_background, sentence
-from geotoolbox_widgets.drawn import DrawnSamples
+from geotoolbox_widgets.drawn import DrawnSamples, default_sampler
 from geotoolbox_widgets.gallery import Gallery
 from geotoolbox_widgets.layermap import LayerMap
 from geotoolbox_widgets.layers import FeatureLayer
-from geotoolbox_widgets.recipes import changed_traits
+from geotoolbox_widgets.recipes import browser_recipe
 from geotoolbox_widgets.sample_parts import PatchDetail, SampleTools
-from geotoolbox_widgets.sources import dataset_words
+from geotoolbox_widgets.sample_pictures import Pictures, SamplePictures
 from geotoolbox_widgets.state import AppState
 
 __all__ = ["SampleBrowser"]
 
 _PAGE = 64
-_PART_COLORS = ("#146cb0", "#ca5614", "#14987c", "#9682fe", "#fe407c")
-_DASHES = ("", "6 4", "2 4", "8 3 2 3", "1 5")
 _SETTABLE = ("view", "overlay", "class_filter", "part_filter", "max_nodata_percent", "page")
-_GAMMA = 0.75
 
 
 class SampleBrowser(ipywidgets.VBox):
@@ -104,14 +95,13 @@ class SampleBrowser(ipywidgets.VBox):
             )
         self.dataset, self.size_px, self.count, self.seed = data, size_px, count, seed
         self.split = split if split is not None else self.state.split
-        self._own_sampler = sampler is None
+        self.own_sampler = sampler is None
         self.sampler: Iterable[Any] = (
-            sampler if sampler is not None else _random(data, self.split, size_px, count, seed)
+            sampler if sampler is not None else default_sampler(data, self.split, size_px, count, seed)
         )
         self.classes = data.classes
         self.epoch = 0
-        self._preprocess = preprocess
-        self._stretch: tuple[tuple[str, ...], Stretch] | None = None
+        self._drawing = SamplePictures(data, self.split, preprocess, seed)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.RLock()
@@ -135,7 +125,7 @@ class SampleBrowser(ipywidgets.VBox):
         self._detail = PatchDetail(self._heard, overlay=self.overlay)
         if self.classes is not None:
             self._tools.classes = list(self.classes.names)
-            self._tools.legend = [list(c) for c in _legend(self.classes)]
+            self._tools.legend = [list(c) for c in words.legend(self.classes)]
         self._tools.views = ["read", "model"] if self.dataset.bands else ["read"]
         self._tools.parts = list(self.split.regions) if self.split is not None else []
         self.map: LayerMap | None = None
@@ -177,12 +167,11 @@ class SampleBrowser(ipywidgets.VBox):
         self._halt()
         epoch = SampleList.from_sampler(self.sampler)
         listed = isinstance(self.sampler, SampleList)
-        queries = epoch.queries if listed or self._own_sampler else epoch.queries[: self.count]
+        queries = epoch.queries if listed or self.own_sampler else epoch.queries[: self.count]
         if not queries:
             raise BadInput(explain("the sampler draws nothing", fix="give it a length of 1 or more"))
         self.epoch += 1
         self.drawn = DrawnSamples(self.dataset, queries, self.split)
-        self._stretch = None
         start = self.sampler.weights if isinstance(self.sampler, SampleList) else ()
         with self.hold_trait_notifications():
             self.selected, self.page, self.loaded = -1, 0, 0
@@ -228,28 +217,7 @@ class SampleBrowser(ipywidgets.VBox):
 
     def recipe(self) -> str:
         """Return a code cell that draws and decides the same again."""
-        words = dataset_words(self.dataset)
-        lines = [
-            "from geotoolbox import RasterDataset, VectorDataset",
-            "from geotoolbox_widgets import SampleBrowser",
-            "",
-        ]
-        note = "" if words != "dataset" else "  # dataset: what you opened in a cell before"
-        more = f"size_px={self.size_px}, count={self.count}, seed={self.seed}"
-        first = words if self._own_sampler else f"{words}, sampler"
-        lines.append(f"browser = SampleBrowser({first}, {more}{', split=split' if self.split else ''}){note}")
-        lines += ["browser.draw()"] * (self.epoch - 1)
-        names = (
-            "view",
-            "overlay",
-            "class_filter",
-            "part_filter",
-            "max_nodata_percent",
-            "excluded",
-            "weights",
-        )
-        lines += [f"browser.{name} = {value!r}" for name, value in changed_traits(self, names).items()]
-        return "\n".join([*lines, "samples = browser.samples", "browser"])
+        return browser_recipe(self)
 
     def close(self) -> None:
         """Stop reading and take the widget off all pages."""
@@ -299,10 +267,10 @@ class SampleBrowser(ipywidgets.VBox):
                 pictures,
                 overlays=masks,
                 ids=numbers,
-                labels=[self._label(n) for n in numbers],
-                notes=[self._note(n) for n in numbers],
+                labels=[words.spoken(self.drawn, n) for n in numbers],
+                notes=[words.note(self.drawn, n) for n in numbers],
                 marks=[self._mark(n) for n in numbers],
-                groups=[(p, self._color(p)) for p in (self.drawn.parts[n] for n in numbers)]
+                groups=[(p, words.part_color(self.drawn, p)) for p in (self.drawn.parts[n] for n in numbers)]
                 if self.split
                 else (),
             )
@@ -310,160 +278,31 @@ class SampleBrowser(ipywidgets.VBox):
             self._tell(len(shown))
 
     def _tell(self, shown: int) -> None:
-        done = "" if self.loaded >= len(self.drawn) else f"reading {self.loaded} of "
-        text = f"{done}{len(self.drawn)} samples drawn, {shown} shown, {len(self.excluded)} left out"
-        if self.weights:
-            text += f", {len(self.weights)} weighted"
-        if any(f.nodata_share >= 0.005 for f in list(self.drawn.facts.values())):
-            text += " (∅: share without data)"
-        self._tools.counts = text
+        self._tools.counts = words.counts_words(
+            self.drawn, self.loaded, shown, len(self.excluded), len(self.weights)
+        )
 
-    def _pictures(
-        self, numbers: Sequence[int]
-    ) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]] | None]:
-        readings = [self.drawn.reading(n) for n in numbers]
-        if self.view == "model" and readings:
-            return self._model_pictures(numbers, readings)
-        masks = None if self.classes is None else [_mask(r, self.classes) for r in readings]
-        return [self._image(r) for r in readings], masks
-
-    def _image(self, reading: Reading) -> NDArray[np.uint8]:
-        image, valid = _last(reading)
-        if image is None:
-            return np.zeros((*reading.valid.shape[-2:], 4), dtype=np.uint8)
-        bands = self._positions()
-        return self._limits().rgba(image[bands], valid)
-
-    def _positions(self) -> list[int]:
-        names = [b.name for b in self.dataset.bands]
-        missing = [n for n in self.bands if n not in names]
-        if missing:
-            raise BadInput(
-                explain("no such band", got=", ".join(missing), expected=f"some of {', '.join(names)}")
-            )
-        return [names.index(n) for n in self.bands]
-
-    def _limits(self) -> Stretch:
-        """Return one stretch for all patches, so that they can be compared."""
-        key = self.bands
-        if self._stretch is None or self._stretch[0] != key:
-            first = [_last(self.drawn.reading(n)) for n in sorted(self.drawn.facts)[:_PAGE]]
-            bands = self._positions()
-            pixels = [image[bands][:, valid] for image, valid in first if image is not None]
-            joined = np.concatenate(pixels, axis=1)[:, None, :]
-            found = Stretch.of(joined, np.ones(joined.shape[1:], dtype=bool), gamma=_GAMMA)
-            self._stretch = (key, found)
-        return self._stretch[1]
-
-    def _model_pictures(
-        self, numbers: Sequence[int], readings: Sequence[Reading]
-    ) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]] | None]:
-        from geotoolbox.transforms.seen import SHOWN_RANGE, as_seen, training_augment
-
-        preprocess = self._prepared()
-        # Each by itself, so that a sample is changed alike in the gallery and in detail.
-        seen = [
-            as_seen([r], preprocess, training_augment(self.seed + n))[0]
-            for n, r in zip(numbers, readings, strict=True)
-        ]
-        places = rgb_bands(preprocess.names)
-        stretch = Stretch((SHOWN_RANGE[0],) * len(places), (SHOWN_RANGE[1],) * len(places))
-        images = [stretch.rgba(s.image[list(places)], s.valid) for s in seen]
-        masks = None if self.classes is None else [mask_rgba(s.mask, self.classes) for s in seen]
-        return images, masks
-
-    def _prepared(self) -> Any:
-        if self._preprocess is None:
-            from geotoolbox.transforms import Preprocess, compute_statistics, default_indices
-
-            names = [b.name for b in self.dataset.bands]
-            indices = default_indices(names)
-            source = self.dataset if self.split is None else self.split.datasets.get("train", self.dataset)
-            statistics = compute_statistics(source, indices=indices, max_pixels=1_000_000, seed=self.seed)
-            self._preprocess = Preprocess(names, indices, statistics)
-        return self._preprocess
-
-    def _color(self, part: str) -> str:
-        names = list(self.split.regions) if self.split is not None else []
-        return _PART_COLORS[names.index(part) % len(_PART_COLORS)] if part in names else "#77808a"
-
-    def _label(self, number: int) -> str:
-        facts, part = self.drawn.facts[number], self.drawn.parts[number]
-        text = f"Sample {number + 1}: {self._classes_words(number) or 'no labels'}"
-        text += f"; {100 * facts.nodata_share:.0f} % without data"
-        return text + (f"; in {part}" if part else "")
-
-    def _classes_words(self, number: int) -> str:
-        return ", ".join(f"{name} {words}" for name, _, words, _ in self._shares(number)[:4])
-
-    def _shares(self, number: int) -> list[list[Any]]:
-        """Return [name, colour, share in words, share] of the classes in a sample, the largest first."""
-        if self.classes is None:
-            return []
-        facts = self.drawn.facts[number]
-        rows = []
-        for (name, color), count in zip(_legend(self.classes), facts.class_pixels, strict=True):
-            share = count / facts.pixels
-            if count:
-                rows.append(
-                    [name, color, f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %", share]
-                )
-        return sorted(rows, key=lambda row: -row[3])
-
-    def _note(self, number: int) -> str:
-        facts = self.drawn.facts[number]
-        empty = 100 * facts.nodata_share
-        return f"{number + 1}" + (f" · ∅ {empty:.0f} %" if empty >= 0.5 else "")
+    def _pictures(self, numbers: Sequence[int]) -> Pictures:
+        if self.view == "model" and numbers:
+            return self._drawing.seen(self.drawn, numbers)
+        return self._drawing.read(self.drawn, numbers, self.bands)
 
     def _mark(self, number: int) -> str:
-        if number in self.excluded:
-            return "excluded"
-        weight = self.weights.get(number, 1.0)
-        return "" if weight == 1.0 else f"×{weight:g}"
+        return words.mark(number, self.excluded, self.weights)
 
     def _footprints(self, fit: bool) -> None:
         if self._outlines is None or self.map is None:
             return
-        self._outlines.features = [self._feature(n) for n in range(len(self.drawn))]
+        self._outlines.features = [
+            words.footprint(self.drawn, n, excluded=n in self.excluded) for n in range(len(self.drawn))
+        ]
         if fit:
             self.map.fit(self._outlines)
 
-    def _feature(self, number: int) -> dict[str, Any]:
-        part = self.drawn.parts[number]
-        names = list(self.split.regions) if self.split is not None else []
-        return {
-            "type": "Feature",
-            "properties": {
-                "id": number,
-                "color": self._color(part) if names else "#ffb000",
-                "dash": _DASHES[names.index(part) % len(_DASHES)] if part in names else "",
-                "muted": number in self.excluded,
-                "weight": 1 if number in self.excluded else 2,
-                "group": part,
-            },
-            "geometry": mapping(lonlat_polygon(self.drawn.queries[number].geobox)),
-        }
-
     def _balance(self) -> None:
         """Draw the class balance of what is kept, weights counted."""
-        if self.classes is None or not self.drawn.facts:
-            return
-        from geotoolbox.visualization import PAGE, plot_class_balance, to_svg
-
-        kept = [n for n in sorted(self.drawn.facts) if n not in self.excluded]
-        if not kept:
-            self._detail.chart = self._detail.chart_text = ""
-            return
-        parts = [self.drawn.parts[n] or "samples" for n in kept]
-        factors = [float(self.weights.get(n, 1.0)) for n in kept]
-        counts = class_balance([self.drawn.facts[n] for n in kept], parts, factors)
-        axes = plot_class_balance(counts, self.classes, theme=PAGE)
-        figure = axes.get_figure(root=True)
-        assert figure is not None
-        self._detail.chart = to_svg(figure, f"balance{id(self)}")
-        self._detail.chart_text = "; ".join(
-            _balance_words(p, c, self.classes.names) for p, c in counts.items()
-        )
+        chart, text = words.balance_chart(self.drawn, self.excluded, self.weights, f"balance{id(self)}")
+        self._detail.chart, self._detail.chart_text = chart, text
 
     # Answers to traits and to the page.
 
@@ -515,23 +354,12 @@ class SampleBrowser(ipywidgets.VBox):
         if number < 0:
             detail.title = ""
             return
-        reading = self.drawn.reading(number)
         pictures, masks = self._pictures([number])
-        height, width = (int(n) for n in reading.geobox.shape)
-        facts = self.drawn.facts[number]
-        grid = self.drawn.queries[number].geobox
-        lon, lat = lonlat_polygon(grid).centroid.coords[0]
         with detail.hold_sync():
             detail.picture = encode_webp(pictures[0], quality=92)
             detail.top = encode_webp(masks[0], exact=True) if masks else b""
-            detail.facts = [
-                ["Size", f"{width} × {height} px, pixel {grid.resolution.x:g} {_unit(grid)}"],
-                ["Place", f"{lat:.5f}°, {lon:.5f}°"],
-                ["Without data", f"{100 * facts.nodata_share:.1f} %"],
-                ["Labelled", f"{100 * facts.labelled_share:.1f} %"],
-                *([["Split", self.drawn.parts[number] or "none"]] if self.split else []),
-            ]
-            detail.classes = self._shares(number)
+            detail.facts = words.detail_rows(self.drawn, number)
+            detail.classes = words.class_shares(self.drawn, number)
             detail.excluded = number in self.excluded
             detail.weight = float(self.weights.get(number, 1.0))
             detail.title = f"Sample {number + 1}"
@@ -547,9 +375,9 @@ class SampleBrowser(ipywidgets.VBox):
     @guarded
     def _repage(self, change: Any) -> None:
         self._tools.page, self._tools.view = self.page, self.view
-        if self.view == "model" and self._preprocess is None:
+        if self.view == "model" and not self._drawing.ready:
             self.message.say("Computing the statistics that the images are normalised with …")
-            in_background(self._prepared, done=lambda _: self._prepared_now(change), failed=self._say)
+            in_background(self._drawing.prepare, done=lambda _: self._prepared_now(change), failed=self._say)
         else:
             self._prepared_now(change)
 
@@ -582,51 +410,3 @@ class SampleBrowser(ipywidgets.VBox):
         wrong = [n for n in numbers if not 0 <= n < len(self.drawn)]
         if wrong:
             raise BadInput(explain("no such sample", got=wrong, expected=f"0 to {len(self.drawn) - 1}"))
-
-
-class _PerPart:
-    """Draws from each part of a split its share of the windows, part by part."""
-
-    def __init__(self, split: Split, size_px: int, count: int, seed: int) -> None:
-        areas = {n: sum(a.pixels for a in areas_of(part)) for n, part in split.datasets.items()}
-        whole = sum(areas.values())
-        self.samplers = [
-            RandomGeoSampler(part, size_px, max(1, round(count * areas[n] / whole)), seed=seed + i)
-            for i, (n, part) in enumerate(split.datasets.items())
-        ]
-
-    def __iter__(self) -> Iterator[Query]:
-        return chain.from_iterable(self.samplers)
-
-
-def _random(dataset: GeoDataset, split: Split | None, size_px: int, count: int, seed: int) -> Iterable[Query]:
-    if split is None or not split.regions:
-        return RandomGeoSampler(dataset, size_px, count, seed=seed)
-    return _PerPart(split, size_px, count, seed)
-
-
-def _legend(classes: Any) -> list[tuple[str, str]]:
-    return [(n, "#{:02x}{:02x}{:02x}".format(*c)) for n, c in zip(classes.names, classes.colors, strict=True)]
-
-
-def _last(reading: Reading) -> tuple[NDArray[np.float32] | None, NDArray[np.bool_]]:
-    """Return image and validity; of a time series those of the last date."""
-    if reading.image is None or reading.image.ndim == 3:
-        return reading.image, reading.valid
-    return reading.image[-1], reading.valid[-1]
-
-
-def _mask(reading: Reading, classes: Any) -> NDArray[np.uint8]:
-    mask = reading.mask if reading.mask is not None else np.full(reading.valid.shape[-2:], IGNORE_INDEX)
-    return mask_rgba(mask, classes)
-
-
-def _unit(grid: Any) -> str:
-    return str(grid.crs.units[0]).replace("metre", "m").replace("degree", "°")
-
-
-def _balance_words(part: str, counts: Mapping[int, int] | Sequence[int], names: Sequence[str]) -> str:
-    values = list(counts)
-    total = max(sum(values), 1)
-    shares = [f"{n} {100 * c / total:.0f} %" for n, c in zip(names, values, strict=True) if c]
-    return f"{part}: {', '.join(shares)}"

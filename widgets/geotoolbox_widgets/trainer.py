@@ -20,7 +20,7 @@ from geotoolbox.visualization.style import PAGE
 from geotoolbox_widgets.base import guarded
 from geotoolbox_widgets.form import SpecForm
 from geotoolbox_widgets.frame import Frame, button, figure, progress_html, share, tiles
-from geotoolbox_widgets.running import ProcessRun
+from geotoolbox_widgets.process_run import ProcessRun
 from geotoolbox_widgets.state import AppState
 
 __all__ = ["Trainer"]

@@ -6,7 +6,6 @@ class GalleryView {
     this.below = new Picture();
     this.above = new Picture();
     this.root = make('div', { className: 'gt gt-gallery', role: 'listbox' });
-    this.root.dataset.lmSuppressShortcuts = 'true';
     this.root.addEventListener('keydown', (event) => this.key(event));
     el.append(this.root);
   }
@@ -44,6 +43,7 @@ class GalleryView {
     const spoken = cell.mark === 'excluded' ? `${cell.label}; excluded` : cell.label;
     const node = make('div', { className: 'gt-cell', role: 'option', title: cell.label, 'aria-label': spoken }, picture, note);
     node.tabIndex = -1;
+    node.dataset.lmSuppressShortcuts = 'true'; // Notebook 7 looks at the focused element alone
     node.dataset.id = String(cell.id);
     node.dataset.mark = cell.mark;
     node.dataset.place = String(place);
