@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio.errors import RasterioError
-from rasterio.windows import Window
 
 from geotoolbox.alignment import kernels
 from geotoolbox.alignment.pixelmap import PixelMap
 from geotoolbox.alignment.plan import Kernel, Part, ReadPlan, SourceWindow, plan_read
+from geotoolbox.alignment.reading import read_straight, read_window
 from geotoolbox.alignment.source import Resampling, Source
-from geotoolbox.core.opening import OpenRaster, check_read_size, handles
+from geotoolbox.core.opening import check_read_size
 from geotoolbox.core.scratch import SCRATCH
-from geotoolbox.errors import CannotRead
-from geotoolbox.errors import explain as message
 
 __all__ = ["execute", "execute_into", "read_onto"]
 
 _log = logging.getLogger(__name__)
 
 Bools = NDArray[np.bool_]
-
-_TOLD: set[tuple[str, tuple[int, ...]]] = set()  # files whose NaN were told of, so that a scene says it once
 
 CHUNK_BYTES = 128 * 1024**2
 """Reads whose source window would take more are done in parts of the target."""
@@ -146,7 +139,7 @@ def _part(
             return _bilinear(plan, part, data, dtype, out), None
         data = np.ascontiguousarray(data.transpose(2, 0, 1)[: len(plan.source.bands)])
     else:
-        data, valid = _read(plan, part.window)
+        data, valid = read_window(plan, part.window)
     u, v = part.pixels.coordinates()
     u, v = u - part.window.col, v - part.window.row
     values, good = _resampled(plan.kernel, data, valid, part.pixels, (u, v))
@@ -159,7 +152,7 @@ def _nearest(
 ) -> tuple[NDArray[Any], Bools | None]:
     """Take the pixels that the target's centres fall in, all of which lie in the source."""
     assert part.pixels is not None
-    data, valid = _read(plan, part.window)
+    data, valid = read_window(plan, part.window)
     u, v = part.pixels.moved(kernels.TIE_PX, kernels.TIE_PX).passing_coordinates()
     fits = out is not None and out.dtype == data.dtype
     corner = (part.window.col, part.window.row)
@@ -176,10 +169,10 @@ def _packed(plan: ReadPlan, window: SourceWindow) -> tuple[NDArray[Any], Bools |
     bands = len(plan.source.bands)
     shape = (window.height, window.width, kernels.lanes(bands))
     room = SCRATCH.array("window", shape, np.float32)
-    done = _straight(plan, window, room.transpose(2, 0, 1)[:bands])
+    done = read_straight(plan, window, room.transpose(2, 0, 1)[:bands])
     if done is not None:
         return room, done[0]
-    values, valid = _read(plan, window)
+    values, valid = read_window(plan, window)
     values = _as_float(values)
     if values.dtype != room.dtype:
         room = SCRATCH.array("window 64", shape, values.dtype)
@@ -195,9 +188,17 @@ def _bilinear(
     shape = (len(plan.source.bands), *plan.geobox.shape)
     corner = (part.window.col, part.window.row)
     fits = out is not None and out.dtype == data.dtype
-    room = out if fits else np.empty(shape, dtype=data.dtype)
-    values = kernels.bilinear_inside(data, *part.pixels.passing_coordinates(), corner, out=room)
+    room = out if fits and out is not None else np.empty(shape, dtype=data.dtype)
+    u, v = part.pixels.passing_coordinates()
+    inner = _has_margin(part.window, (plan.source.geobox.shape[0], plan.source.geobox.shape[1]))
+    values = kernels.bilinear_inside(data, u, v, corner, out=room, inner=inner)
     return values if fits else _cast(values, dtype, plan.source.path, out)
+
+
+def _has_margin(window: SourceWindow, shape: tuple[int, int]) -> bool:
+    """Tell whether the edges of the source do not cut the window, so that it has the pixels around every place."""
+    right, bottom = window.col + window.width, window.row + window.height
+    return window.col > 0 and window.row > 0 and right < shape[1] and bottom < shape[0]
 
 
 def _resampled(
@@ -241,10 +242,10 @@ def _copy(
         (len(plan.source.bands), window.height, window.width), plan.source.dtype, where=plan.source.path
     )
     if out is not None and (row_step, col_step) == (1, 1) and out.shape[1:] == (window.height, window.width):
-        done = _straight(plan, window, out)
+        done = read_straight(plan, window, out)
         if done is not None:
             return out, done[0]
-    data, valid = _read(plan, window)
+    data, valid = read_window(plan, window)
     data = data[:, ::row_step, ::col_step]
     if valid is not None:
         valid = valid[:, ::row_step, ::col_step]
@@ -259,33 +260,6 @@ def _copy(
     return image, good
 
 
-def _straight(plan: ReadPlan, window: SourceWindow, out: NDArray[Any]) -> tuple[Bools | None] | None:
-    """Read plain bytes straight into float32 that holds them exactly: (what is valid), or None for another way."""
-    source = plan.source
-    if source.has_mask or plan.overview is not None or out.dtype != np.float32:
-        return None
-    if source.nodata.count(source.nodata[0]) < len(source.nodata):
-        return None
-    with _held(source, plan.overview) as handle:
-        plain = handle.plain
-        if plain is None or not (plain.dtype == np.float32 or plain.dtype.itemsize <= 2):
-            return None
-        _check_unchanged(source, handle.dataset)
-        clean = plain.copy(source.bands, window.row, window.col, out, source.nodata[0])
-    if clean is None:
-        return None
-    valid = None if clean else _valid(out, source, None)
-    if valid is not None:
-        out[~valid] = 0
-    return (valid,)
-
-
-def _held(source: Source, overview: int | None) -> AbstractContextManager[OpenRaster]:
-    return handles().hold(
-        source.path, overview_level=overview, allow_vrt=source.allow_vrt, allow_remote=source.allow_remote
-    )
-
-
 def _cast(data: NDArray[Any], dtype: np.dtype[Any], path: str, out: NDArray[Any] | None) -> NDArray[Any]:
     """Bring values to the type asked for; whole numbers that float32 cannot hold are counted and told."""
     if data.dtype.kind in "iu" and data.dtype.itemsize > 2 and dtype == np.float32:
@@ -296,106 +270,3 @@ def _cast(data: NDArray[Any], dtype: np.dtype[Any], path: str, out: NDArray[Any]
         return data.astype(dtype, copy=False)
     np.copyto(out, data, casting="unsafe")
     return out
-
-
-def _read(plan: ReadPlan, window: SourceWindow) -> tuple[NDArray[Any], Bools | None]:
-    """Read a window: values with 0 where invalid, and what is valid (None for all)."""
-    source = plan.source
-    place = Window(window.col, window.row, window.width, window.height)
-    with _held(source, plan.overview) as handle:
-        dataset = handle.dataset
-        if plan.overview is None:
-            _check_unchanged(source, dataset)
-        try:
-            data = None
-            if handle.plain is not None:
-                data = handle.plain.read(source.bands, window.row, window.col, window.height, window.width)
-            if data is None:
-                data = dataset.read(list(source.bands), window=place)
-            mask = dataset.read_masks(list(source.bands), window=place) > 0 if source.has_mask else None
-        except (RasterioError, OSError, ValueError) as error:
-            raise CannotRead(
-                message(
-                    "these pixels cannot be read",
-                    where=f"{source.path}, columns {window.col}–{window.col + window.width - 1}, "
-                    f"rows {window.row}–{window.row + window.height - 1}",
-                    got=str(error.__cause__ or error),
-                    fix="the file is damaged or was cut short: copy or download it again",
-                )
-            ) from error
-    valid = _valid(data, source, mask)
-    if valid is not None:
-        data[~valid] = 0
-    return data, valid
-
-
-def _check_unchanged(source: Source, dataset: rasterio.DatasetReader) -> None:
-    if dataset.shape != tuple(source.geobox.shape) or max(source.bands) > dataset.count:
-        raise CannotRead(
-            message(
-                "this file has changed since it was indexed",
-                where=source.path,
-                got=f"{dataset.width} × {dataset.height}, {dataset.count} bands",
-                expected=f"{source.geobox.shape[1]} × {source.geobox.shape[0]}",
-                fix="index the folder again",
-            )
-        )
-
-
-def _valid(data: NDArray[Any], source: Source, mask: Bools | None) -> Bools | None:
-    """Return what is valid, (B, h, w); None when all is."""
-    found = mask
-    if data.dtype.kind == "f":
-        finite = np.isfinite(data)
-        if not finite.all():
-            _tell_not_finite(data, source)
-        found = finite if found is None else found & finite
-    if _no_fill(data, source.nodata):
-        return None if found is None or found.all() else found
-    for band, fill in enumerate(source.nodata):
-        hit = None if fill is None else _equals(data[band], fill)
-        if hit is not None and hit.any():
-            if found is None:
-                found = np.ones(data.shape, dtype=bool)
-            found[band] &= ~hit
-    return None if found is None or found.all() else found
-
-
-def _no_fill(data: NDArray[Any], fills: tuple[float | None, ...]) -> bool:
-    """Tell quickly that no value is the fill value, where all bands of whole numbers share one."""
-    if data.dtype.kind == "f" or fills.count(fills[0]) < len(fills):
-        return False
-    hit = None if fills[0] is None else _equals(data, fills[0])
-    return hit is None or not hit.any()
-
-
-def _tell_not_finite(data: NDArray[Any], source: Source) -> None:
-    """Say once a file that NaN and infinity count as no data, unless the file declares them as that."""
-    declared = [fill is not None and np.isnan(fill) for fill in source.nodata]
-    spoilt = sum(
-        int((np.isinf(plane) if known else ~np.isfinite(plane)).sum())
-        for plane, known in zip(data, declared, strict=True)
-    )
-    if spoilt and (source.path, source.bands) not in _TOLD:
-        _TOLD.add((source.path, source.bands))
-        _log.warning(
-            "%s: %d values in the first window with any are NaN or infinite; they count as no data",
-            source.path,
-            spoilt,
-        )
-
-
-def _equals(plane: NDArray[Any], fill: float) -> Bools | None:
-    """Tell where a band is its fill value; None where that cannot be."""
-    if plane.dtype.kind == "f":
-        if not np.isfinite(fill):
-            return None
-        if abs(fill) >= np.finfo(np.float32).max * (1 - 1e-5) and plane.dtype == np.float32:
-            # The lowest or highest float32, often written with too few digits in headers.
-            return plane <= fill * (1 - 1e-5) if fill < 0 else plane >= fill * (1 - 1e-5)
-        near = plane.dtype.type(fill)
-        return np.asarray(abs(plane - near) <= 4 * np.spacing(abs(near)))
-    limits = np.iinfo(plane.dtype)
-    if not (np.isfinite(fill) and float(fill).is_integer() and limits.min <= fill <= limits.max):
-        return None
-    return np.asarray(plane == plane.dtype.type(int(fill)))

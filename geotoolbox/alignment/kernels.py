@@ -122,7 +122,7 @@ def lanes(bands: int) -> int:
 
 
 def bilinear_inside(
-    data: Array, u: Floats, v: Floats, corner: tuple[int, int], *, out: Array | None = None
+    data: Array, u: Floats, v: Floats, corner: tuple[int, int], *, out: Array, inner: bool
 ) -> Array:
     """As :func:`bilinear`, where every place lies in the window and all of it is valid: strip by strip, in the cache.
 
@@ -132,47 +132,44 @@ def bilinear_inside(
         v: Rows, likewise.
         corner: Column and row of the window.
         out: (B, H, W) to write to.
+        inner: Whether the window has all four pixels around every place.
     """
     height, width, lane = v.shape[0], u.shape[1], data.shape[2]
-    if out is None:
-        out = np.empty((lane, height, width), dtype=data.dtype)
     rows = max(1, _STRIP_BYTES // (6 * data.itemsize * lane * width))
+    middle = (corner[0] + 0.5, corner[1] + 0.5)
     with np.errstate(invalid="ignore", over="ignore"):
         for top in range(0, height, rows):
             strip = slice(top, min(height, top + rows))
-            cols = u if u.shape[0] == 1 else u[strip]
-            found = _bilinear_strip(data, cols - corner[0], v[strip] - corner[1])
+            places = ((u if u.shape[0] == 1 else u[strip]) - middle[0], v[strip] - middle[1])
+            found = _bilinear_strip(data, places, inner)
             out[:, strip] = found[:, :, : len(out)].transpose(2, 0, 1)
     return out
 
 
-def _bilinear_strip(data: Array, u: Floats, v: Floats) -> Array:
-    """Interpolate some rows of the target, all bands at once; return (rows, W, lanes), not to be kept."""
+def _bilinear_strip(data: Array, places: tuple[Floats, Floats], inner: bool) -> Array:
+    """Interpolate some rows of the target, all bands at once; return (rows, W, lanes)."""
     height, width, lane = data.shape
-    shape = (v.shape[0], u.shape[1], lane)
-    (c0, c1), fu = _two_taps(u, width)
-    (r0, r1), fv = _two_taps(v, height)
+    (col, fu), (row, fv) = (_split(place) for place in places)
     flat = data.reshape(-1, lane)
-    taps = []
-    for number, (row, col) in enumerate(((r0, c0), (r0, c1), (r1, c0), (r1, c1))):
-        index = np.add(row * width, col, out=SCRATCH.array("corner", shape[:2], np.intp))
-        tap = SCRATCH.array(f"tap {number}", shape, data.dtype)
-        taps.append(np.take(flat, index, axis=0, out=tap, mode="clip").reshape(shape[0], -1))
+    if inner:
+        index = (row * width + col).astype(np.intp)
+        taps = [np.take(flat[first:], index, axis=0, mode="clip") for first in (0, 1, width, width + 1)]
+    else:
+        rows = [np.clip(row + k, 0, height - 1) * width for k in (0, 1)]
+        cols = [np.clip(col + k, 0, width - 1) for k in (0, 1)]
+        taps = [np.take(flat, (r + c).astype(np.intp), axis=0, mode="clip") for r in rows for c in cols]
+    shape = taps[0].shape
+    taps = [tap.reshape(shape[0], -1) for tap in taps]
     across, down = (np.repeat(p, lane, axis=1) if lane > 1 and p.shape[1] > 1 else p for p in (fu, fv))
     upper, lower = _lerp(taps[0], taps[1], across), _lerp(taps[2], taps[3], across)
     return _lerp(upper, lower, down).reshape(shape)
 
 
-def _two_taps(place: Floats, size: int) -> tuple[tuple[Ints, Ints], NDArray[np.float32]]:
-    """Return the pixels before and after each place, and how far it is past the first; all places are finite."""
-    middle = place - 0.5
-    low = np.floor(middle)
-    part = np.subtract(middle, low, out=middle).astype(np.float32)
-    index = low.astype(np.intp)
-    first, last = int(index.min()), int(index.max())
-    if first >= 0 and last < size - 1:
-        return (index, index + 1), part
-    return (np.clip(index, 0, size - 1), np.clip(index + 1, 0, size - 1)), part
+def _split(place: Floats) -> tuple[Floats, NDArray[np.float32]]:
+    """Cut places, in the memory they have, into whole pixels and what is left."""
+    low = np.floor(place)
+    place -= low
+    return low, place.astype(np.float32)
 
 
 def _taps(place: Floats, size: int, first: int, count: int) -> tuple[list[Ints], NDArray[np.float32]]:

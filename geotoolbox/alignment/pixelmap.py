@@ -14,15 +14,15 @@ from functools import lru_cache
 
 import numpy as np
 import pyproj
-from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
+from geotoolbox.alignment.axes import Axes, to_pixels
 from geotoolbox.alignment.nodes import CELL_PX, SMOOTH_PX, between, finer, roughness, spacing
 from geotoolbox.alignment.systems import transformer, wrap_period
 from geotoolbox.core.scratch import SCRATCH
 
-__all__ = ["MAX_ERROR_PX", "Axes", "PixelMap", "affine_map", "grid_map"]
+__all__ = ["MAX_ERROR_PX", "PixelMap", "affine_map", "grid_map"]
 
 Floats = NDArray[np.float64]
 
@@ -232,55 +232,6 @@ def _lerp_rows(z: Floats, low: NDArray[np.intp], part: Floats) -> Floats:
     return out
 
 
-@dataclass(frozen=True, slots=True)
-class Axes:
-    """World coordinates of a grid's pixel centres, computed so that they do not depend on the window.
-
-    For an upright grid, pixels are counted from the CRS's origin: two windows of one grid get the same bits
-    for the same pixel, so what is read of a part is that part of what is read of the whole.
-    """
-
-    affine: Affine
-    first_col: int
-    first_row: int
-
-    @classmethod
-    def of(cls, geobox: GeoBox) -> Axes:
-        """Make the axes of a grid."""
-        a = geobox.affine
-        if a.b or a.d:
-            return cls(a, 0, 0)
-        k, j = round(a.c / a.a), round(a.f / a.e)
-        x0 = round((a.c - a.a * k) / a.a, 6) * a.a
-        y0 = round((a.f - a.e * j) / a.e, 6) * a.e
-        return cls(Affine(a.a, 0.0, x0, 0.0, a.e, y0), k, j)
-
-    @property
-    def upright(self) -> bool:
-        """Whether x depends on columns alone, and y on rows."""
-        return not (self.affine.b or self.affine.d)
-
-    def at(self, rows: Floats, cols: Floats) -> tuple[Floats, Floats]:
-        """Return (x, y) of pixel centres; (1, n) and (m, 1) for an upright grid, else both (m, n)."""
-        c = (cols + self.first_col + 0.5)[None, :]
-        r = (rows + self.first_row + 0.5)[:, None]
-        a = self.affine
-        if self.upright:
-            return a.a * c + a.c, a.e * r + a.f
-        return a.a * c + a.b * r + a.c, a.d * c + a.e * r + a.f
-
-
-def _to_pixels(source: GeoBox, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Return (column, row) of world places, the origin taken away first to keep all digits."""
-    a = source.affine
-    dx, dy = x - a.c, y - a.f
-    if not (a.b or a.d):
-        return dx / a.a, dy / a.e
-    det = a.determinant
-    with np.errstate(invalid="ignore"):
-        return (a.e * dx - a.b * dy) / det, (a.a * dy - a.d * dx) / det
-
-
 def affine_map(source: GeoBox, target: GeoBox) -> PixelMap:
     """Return the map between two grids of one CRS: exact, without a transform."""
     axes = Axes.of(target)
@@ -289,12 +240,12 @@ def affine_map(source: GeoBox, target: GeoBox) -> PixelMap:
     if axes.upright:
         # Every pixel exact, on two short axes: nothing is interpolated.
         rows, cols = np.arange(max(height, 2), dtype=float), np.arange(max(width, 2), dtype=float)
-    u, v = _to_pixels(source, *axes.at(rows, cols))
+    u, v = to_pixels(source, *axes.at(rows, cols))
     separable = axes.upright and not (source.affine.b or source.affine.d)
     if not separable and axes.upright:
         rows, cols = _two_nodes(height), _two_nodes(width)
         x, y = axes.at(rows, cols)
-        u, v = _to_pixels(source, *np.broadcast_arrays(x, y))
+        u, v = to_pixels(source, *np.broadcast_arrays(x, y))
     return PixelMap((height, width), rows, cols, u, v, step_px=0, error_px=0.0)
 
 
@@ -450,4 +401,4 @@ def _exact(
     period, centre = wrap
     if period is not None and centre is not None and np.isfinite(centre[0]).all():
         x = x - period * np.round((x - float(centre[0][0, 0])) / period)
-    return _to_pixels(source, x, y)
+    return to_pixels(source, x, y)

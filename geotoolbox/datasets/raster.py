@@ -30,10 +30,9 @@ from geotoolbox.datasets.labels import ClassesLike, check_whole, find_classes
 from geotoolbox.datasets.paths import Paths, find_files
 from geotoolbox.datasets.policy import Mixed
 from geotoolbox.datasets.unit_table import UnitTable
-from geotoolbox.datasets.units import Unit
+from geotoolbox.datasets.units import Unit, distance, holds
 from geotoolbox.errors import BadInput, explain
 from geotoolbox.indexing import FileIndex, build_index
-from geotoolbox.indexing.geometry import same_crs
 
 __all__ = ["RasterDataset"]
 
@@ -245,13 +244,13 @@ class RasterDataset(GeoDataset):
             only = self._units[0]
             return [only] if only.time.overlaps(query.time) else []
         found = [self._units[i] for i in self._index.find(query.geobox, query.time)]
-        return found if len(found) < 2 else sorted(found, key=lambda u: _distance(u.geobox, query.geobox))
+        return found if len(found) < 2 else sorted(found, key=lambda u: distance(u.geobox, query.geobox))
 
     def _in_turn(self, query: Query) -> Iterator[Unit]:
         """Yield the units to read, in order of preference; the index is asked only when the first is not enough."""
         first = None
         if 1 < len(self._units) <= _FEW_UNITS:
-            first = next((u for u in self._units if _holds(u, query)), None)
+            first = next((u for u in self._units if holds(u, query)), None)
         if first is not None:
             yield first
         yield from (u for u in self._units_for(query) if u is not first)
@@ -371,30 +370,6 @@ def _placed(mask: NDArray[np.int64], out: NDArray[np.int64] | None) -> NDArray[n
         return mask
     out[...] = mask
     return out
-
-
-def _holds(unit: Unit, query: Query) -> bool:
-    """Tell whether a query is a window inside a unit's own grid, of a time that the unit has."""
-    grid, asked = unit.geobox, query.geobox
-    a, b = grid.affine, asked.affine
-    upright = not (a.b or a.d or b.b or b.d)
-    if not (upright and a.a == b.a and a.e == b.e and unit.time.overlaps(query.time)):
-        return False
-    col, row = (b.c - a.c) / a.a, (b.f - a.f) / a.e
-    (height, width), (rows, cols) = grid.shape, asked.shape
-    if not (-0.5 < col < width - cols + 0.5 and -0.5 < row < height - rows + 0.5):
-        return False
-    return abs(col - round(col)) < 1e-3 and abs(row - round(row)) < 1e-3 and same_crs(grid.crs, asked.crs)
-
-
-def _distance(own: GeoBox, asked: GeoBox) -> int:
-    """Return 0 for a grid that the question is a window of, 1 for the same CRS, else 2."""
-    if not same_crs(own.crs, asked.crs):
-        return 2
-    relative = ~own.affine * asked.affine
-    whole = abs(relative.c - round(relative.c)) < 1e-3 and abs(relative.f - round(relative.f)) < 1e-3
-    same = max(abs(relative.a - 1), abs(relative.e - 1), abs(relative.b), abs(relative.d)) < 1e-6
-    return 0 if whole and same else 1
 
 
 def _by_place(scenes: Sequence[Scene]) -> tuple[Scene, ...]:

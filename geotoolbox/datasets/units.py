@@ -13,12 +13,12 @@ from os.path import basename, commonprefix, splitext
 from odc.geo.geobox import GeoBox
 
 from geotoolbox.alignment import Source
-from geotoolbox.core.query import TimeInterval
+from geotoolbox.core.query import Query, TimeInterval
 from geotoolbox.datasets.groups import FileGroup
 from geotoolbox.indexing.geometry import same_crs, transform_geometry
 from geotoolbox.indexing.records import FileRecord
 
-__all__ = ["Unit", "excess", "make_units", "tell_of_strips"]
+__all__ = ["Unit", "distance", "excess", "holds", "make_units", "tell_of_strips"]
 
 _logger = logging.getLogger(__name__)
 
@@ -135,3 +135,27 @@ def _name(paths: tuple[str, ...]) -> str:
     shared = commonprefix(stems)  # noqa: RUF071 - the letters are meant
     shared = shared.rstrip("_-. ")
     return stems[0] if len(stems) == 1 else shared or stems[0]
+
+
+def holds(unit: Unit, query: Query) -> bool:
+    """Tell whether a query is a window inside a unit's own grid, of a time that the unit has."""
+    grid, asked = unit.geobox, query.geobox
+    a, b = grid.affine, asked.affine
+    upright = not (a.b or a.d or b.b or b.d)
+    if not (upright and a.a == b.a and a.e == b.e and unit.time.overlaps(query.time)):
+        return False
+    col, row = (b.c - a.c) / a.a, (b.f - a.f) / a.e
+    (height, width), (rows, cols) = grid.shape, asked.shape
+    if not (-0.5 < col < width - cols + 0.5 and -0.5 < row < height - rows + 0.5):
+        return False
+    return abs(col - round(col)) < 1e-3 and abs(row - round(row)) < 1e-3 and same_crs(grid.crs, asked.crs)
+
+
+def distance(own: GeoBox, asked: GeoBox) -> int:
+    """Return 0 for a grid that the question is a window of, 1 for the same CRS, else 2."""
+    if not same_crs(own.crs, asked.crs):
+        return 2
+    relative = ~own.affine * asked.affine
+    whole = abs(relative.c - round(relative.c)) < 1e-3 and abs(relative.f - round(relative.f)) < 1e-3
+    same = max(abs(relative.a - 1), abs(relative.e - 1), abs(relative.b), abs(relative.d)) < 1e-6
+    return 0 if whole and same else 1

@@ -217,7 +217,7 @@ def lonlat_polygon(geobox: GeoBox) -> BaseGeometry:
 
 
 def side_steps(geobox: GeoBox) -> int:
-    """Return into how many edges a side is to be cut so that in lon/lat it errs by < 5e-5 of its length.
+    """Return into how many edges a side is to be cut so that in lon/lat it errs by < 1e-6 of its length.
 
     The bend of a side grows with its square, and falls with the square of the steps.
     """
@@ -226,7 +226,7 @@ def side_steps(geobox: GeoBox) -> int:
         return _EDGE_STEPS
     lon, lat = found
     degrees = max(float(lon.max() - lon.min()), float(lat.max() - lat.min()))
-    return max(1, math.ceil(math.sqrt(_BEND / 5e-5 * degrees / _SMALL_DEG)))
+    return min(_EDGE_STEPS, math.ceil(math.sqrt(_BEND / 1e-6 * degrees / _SMALL_DEG)))
 
 
 def lonlat_outline(geobox: GeoBox) -> BaseGeometry:

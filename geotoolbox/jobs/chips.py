@@ -40,9 +40,9 @@ def export_chips(spec: Spec, events: Reporter) -> FileResult:
         raise NoOverlap(
             explain(
                 "no patch has enough data",
-                where=f"{len(queries)} patches drawn",
+                where=f"{len(queries)} patches of {spec.size_px} px drawn",
                 expected=f"at most {spec.maximum_nodata_percent:g} % nodata",
-                fix="raise --maximum-nodata-percent or check the area",
+                fix="use a smaller --size-px, raise --maximum-nodata-percent, or check the area",
             )
         )
     if len(kept) < len(queries):

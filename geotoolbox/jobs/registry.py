@@ -8,7 +8,7 @@ from functools import wraps
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from geotoolbox.core.events import Reporter
+from geotoolbox.core.events import SILENT, Reporter
 from geotoolbox.errors import BadInput, explain
 
 if TYPE_CHECKING:  # pydantic is loaded with the first spec, not for --help
@@ -38,11 +38,11 @@ class Job:
         found: Callable[[Any, Reporter], Any] = import_module(self.module).run
 
         @wraps(found)
-        def checked(spec: Any, *events: Reporter) -> Any:
+        def checked(spec: Any, events: Reporter = SILENT) -> Any:
             from geotoolbox.jobs.spec import check_paths
 
             check_paths(spec)
-            return found(spec, *events)
+            return found(spec, events)
 
         return checked
 

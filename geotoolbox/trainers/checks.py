@@ -15,6 +15,7 @@ from geotoolbox.transforms.indices import parse_indices
 __all__ = ["check_alike", "check_choices", "check_held_out", "check_learnable", "check_team"]
 
 _IMBALANCE = 1000
+_ALWAYS_PX = 128  # a patch of this side may overhang the smallest image
 
 
 def check_alike(train: Sampled, validation: Sampled) -> None:
@@ -60,11 +61,20 @@ def check_team(options: TrainOptions, count: int) -> None:
 
 
 def check_choices(options: TrainOptions, train: Sampled) -> None:
-    """Check the words among the options before anything is read: network, loss, indices.
+    """Check the options before anything is read: patch, network, loss, indices.
 
     Raises:
         BadInput: When one is not known, or does not fit the bands.
     """
+    height, width = max((tuple(s.geobox.shape) for s in train.scenes()), key=max)
+    if options.patch_px > max(height, width, _ALWAYS_PX):
+        raise BadInput(
+            explain(
+                "a patch is larger than every image",
+                got=f"{options.patch_px} px; the largest image has {width} × {height} px",
+                fix="choose a smaller patch_px (--patch-px), or leave it out",
+            )
+        )
     bands = [b.name for b in train.bands]
     channels = len(bands) + len(parse_indices(options.indices, bands))
     SegmentationLoss(options.loss)

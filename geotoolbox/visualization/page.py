@@ -63,6 +63,7 @@ td.left{white-space:normal}
 thead th{color:var(--muted);font-weight:600;border-bottom-color:var(--muted);white-space:normal;vertical-align:bottom}
 thead th[title]{text-decoration:underline dotted;text-underline-offset:.25em;cursor:help}
 tbody th{font-weight:500}
+.paper{display:none}.tile b.long{font-size:1.15rem;overflow-wrap:anywhere}
 .wide th,.wide td{padding-left:.4rem;padding-right:.4rem}.wide{font-size:.84rem}
 tbody tr:last-child>*{border-bottom:0}
 th:first-child,td:first-child{padding-left:0}th:last-child,td:last-child{padding-right:.2rem}
@@ -87,7 +88,7 @@ section{padding:1.1rem 1rem 1.2rem}.tile{flex-basis:40%;padding:.75rem .85rem}.t
 --good:#0f5a37;--bad:#8f3407;--notice:#f3f7f9;--warning:#fbf2ea;--code:#f7f8f9}
 body{font-size:10.5pt}nav,button,.skip{display:none!important}header{padding-top:0}header,main,footer{max-width:none;padding-left:0;padding-right:0}
 section{border:0;padding:0;margin:0 0 1.5rem}.tile{flex-basis:20%}figure,.tiles,.table,.panels,tr,thead,.note{break-inside:avoid}h2,.bar,summary,thead,section>p:not(.note){break-after:avoid}tbody tr:first-child{break-before:avoid}
-.scroll,pre{overflow:visible}pre{white-space:pre-wrap}figure svg{max-height:130mm}
+.scroll,pre{overflow:visible}pre{white-space:pre-wrap}figure svg{max-height:130mm}.tall svg{max-height:235mm}.broad .scroll{display:none}p.paper{display:block}
 *{-webkit-print-color-adjust:exact;print-color-adjust:exact}@page{margin:16mm}}
 @media (prefers-reduced-motion:reduce){html{scroll-behavior:auto}}
 """

@@ -31,7 +31,8 @@ __all__ = ["MAX_REPORT_BYTES", "Block", "Cell", "Code", "Facts", "Legend", "Note
            "Section", "Table", "Terms", "Tile", "render_report"]  # fmt: skip
 
 MAX_REPORT_BYTES = 5_000_000
-_MANY_COLUMNS = 7
+_MANY_COLUMNS, _PAPER_COLUMNS = 7, 14
+_TALL_PT, _LONG_VALUE = 576, 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,11 +237,15 @@ def _tiles(tiles: Sequence[Tile]) -> str:
     if not tiles:
         return ""
     cards = "".join(
-        f'<div class="tile {_text(t.tone)}"><dt>{_text(t.label)}</dt><dd><b>{_text(t.value)}</b>'
+        f'<div class="tile {_text(t.tone)}"><dt>{_text(t.label)}</dt><dd><b{_small(t.value)}>{_text(t.value)}</b>'
         f"<span>{_text(t.detail)}</span></dd></div>"
         for t in tiles
     )
     return f'<dl class="tiles">{cards}</dl>'
+
+
+def _small(value: str) -> str:
+    return ' class="long"' if len(value) > _LONG_VALUE else ""
 
 
 def _section(key: str, section: Section) -> str:
@@ -262,7 +267,7 @@ def _block(block: Block, key: str) -> str:  # noqa: PLR0911 - one answer a kind 
                 "<svg ", f'<svg role="img" aria-label="{_text(alt)}" ', 1
             )
             under = f"<figcaption>{_text(caption)}</figcaption>" if caption else ""
-            return f'<figure><div class="scroll"{_natural_width(drawing)}>{drawing}</div>{under}</figure>'
+            return f"<figure><div{_natural_size(drawing)}>{drawing}</div>{under}</figure>"
         case Legend(classes, extra):
             pairs = [*zip(classes.names, classes.colors, strict=True), *extra]
             return f'<ul class="legend">{"".join(f"<li>{_chip(c)}{_text(n)}</li>" for n, c in pairs)}</ul>'
@@ -278,10 +283,11 @@ def _block(block: Block, key: str) -> str:  # noqa: PLR0911 - one answer a kind 
             return f'<pre tabindex="0" aria-label="{_text(label)}"><code>{_text(text)}</code></pre>'
 
 
-def _natural_width(drawing: str) -> str:
-    """Say how wide a drawing is meant to be, so that a narrow page shrinks it only as far as it can be read."""
-    width = re.search(r'<svg [^>]*?width="([\d.]+)pt"', drawing)
-    return f' style="--w:{float(width[1]) * 4 / 3:.0f}px"' if width else ""
+def _natural_size(drawing: str) -> str:
+    """Say how large a drawing is meant to be, so that a page shrinks it only as far as it can be read."""
+    width, height = (re.search(rf'<svg [^>]*?{side}="([\d.]+)pt"', drawing) for side in ("width", "height"))
+    tall = " tall" if height and float(height[1]) > _TALL_PT else ""
+    return f' class="scroll{tall}"' + (f' style="--w:{float(width[1]) * 4 / 3:.0f}px"' if width else "")
 
 
 def _panels(block: Panels) -> str:
@@ -316,11 +322,13 @@ def _table(table: Table) -> str:
         for row in table.rows
     )
     caption, wide = _text(table.caption), ' class="wide"' if len(table.columns) > _MANY_COLUMNS else ""
+    broad = len(table.columns) > _PAPER_COLUMNS
+    paper = '<p class="paper">Too wide for paper: copy it as CSV from the page.</p>' if broad else ""
     body = (
-        f'<div class="table"><div class="bar"><span aria-hidden="true">{caption}</span>'
+        f'<div class="table{" broad" if broad else ""}"><div class="bar"><span aria-hidden="true">{caption}</span>'
         f'<button type="button" class="copy" aria-label="Copy as CSV: {caption}" hidden>Copy as CSV</button></div>'
         f'<div class="scroll" tabindex="0" role="group" aria-label="{caption}">'
-        f'<table{wide}><caption class="sr">{caption}</caption><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div></div>'
+        f'<table{wide}><caption class="sr">{caption}</caption><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>{paper}</div>'
     )
     return f"<details><summary>{_text(table.caption)}</summary>{body}</details>" if table.folded else body
 

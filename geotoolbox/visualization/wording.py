@@ -117,6 +117,17 @@ def _called(name: str) -> str:
     return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
 
 
+def _listed(names: Sequence[str], most: int = 12) -> str:
+    """List names, not without end.
+
+    Example:
+        >>> _listed(["a", "b", "c"], most=2)
+        'a, b and 1 more'
+    """
+    rest = len(names) - most
+    return ", ".join(names) if rest <= 0 else f"{', '.join(names[:most])} and {rest} more"
+
+
 def weak_points(scores: Scores) -> list[str]:
     """Say which classes the reader should not trust, and why.
 
@@ -129,14 +140,14 @@ def weak_points(scores: Scores) -> list[str]:
     poor = [f"{n} ({iou:.2f})" for n, support, iou in rows if support >= _FEW_PX and iou < 0.2]
     found = []
     if poor:
-        found.append(f"Poorly mapped, with an IoU below 0.2: {', '.join(poor)}.")
+        found.append(f"Poorly mapped, with an IoU below 0.2: {_listed(poor)}.")
     if few:
         found.append(
-            f"Fewer than {number(_FEW_PX)} reference pixels, so these scores say little: {', '.join(few)}."
+            f"Fewer than {number(_FEW_PX)} reference pixels, so these scores say little: {_listed(few)}."
         )
     if absent:
         found.append(
-            f"Not in the reference here, so nothing can be said about them: {', '.join(absent)}. "
+            f"Not in the reference here, so nothing can be said about them: {_listed(absent)}. "
             "They are left out of all means."
         )
     return found

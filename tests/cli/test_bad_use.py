@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -177,6 +178,7 @@ def test_the_command_line_says_what_json_says(tmp_path: Path, capsys: pytest.Cap
         ("s.tif", "noprj.shp", ("--label-column", "crop"), ("noprj.shp", "CRS", "--label-crs")),
         ("one.tif", "f.shp", ("--label-column", "crop"), ("too small to be split",)),
         ("s.tif", "f.shp", ("--label-column", "crop", "--model", "huge"), ("unknown architecture", "unet")),
+        ("s.tif", "f.shp", ("--label-column", "crop", "--patch-px", "4096"), ("4096 px", "50 × 40 px")),
         ("s.tif", "f.shp", ("--label-column", "crop", "--loss", "l1"), ("unknown loss", "dice")),
         ("s.tif", "f.shp", ("--label-column", "crop", "--indices", "x = swir"), ("swir", "red, nir")),
         ("s.tif", "f.shp", ("--label-column", "crop", "--encoder", "resnet18", "--model", "small"), ("no encoder",)),
@@ -227,3 +229,21 @@ def test_labels_that_need_a_word_more_get_it_on_the_command_line(
     )
     assert "ä" in " ".join(names.values()) or "ä" in (tmp_path / "l.tif.aux.xml").read_text(encoding="utf-8")
     assert main([*words, "--label-crs", UTM12, "--label-encoding", "latin1", "--label-order", "area"]) == 0
+
+
+def test_r05_ctrl_c_ends_a_prediction_with_130_and_nothing_half_written(tmp_path: Path) -> None:
+    wide = np.zeros((2, 1500, 1500), "uint8")
+    path = write_raster(tmp_path / "s.tif", wide, names=NAMES, compress="deflate")
+    model = save_bundle(tmp_path / "m.gtb", bundle())  # with tiles of 32 px: thousands of them
+    words = ["predict", "--model", str(model), "--images", str(path), "--output", str(tmp_path / "map.tif")]
+    words += ["--polygons", str(tmp_path / "p.gpkg"), "--events", "jsonl"]
+    command = [sys.executable, "-m", "geotoolbox", *words]
+    last: dict[str, object] = {}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if not last and '"progress"' in line:
+                process.send_signal(signal.SIGINT)
+            last = json.loads(line)
+    assert process.returncode == 130 and last["exit_code"] == 130
+    assert {p.name for p in tmp_path.iterdir()} == {"s.tif", "m.gtb", ".map.tif.work"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -23,17 +22,21 @@ job = json.loads(sys.stdin.readline())
 """
 
 
-class Ears:
-    """What was heard from an engine."""
+PATIENCE_S = 60.0
+"""More than a busy machine takes, and far less than the engines below would go on for."""
 
-    def __init__(self, cancel_after_s: float | None = None) -> None:
+
+class Ears:
+    """What was heard from an engine; cancels after so many events where that is asked for."""
+
+    def __init__(self, cancel_after: int | None = None) -> None:
         self.events: list[dict[str, Any]] = []
         self.lines: list[str] = []
-        self._until = None if cancel_after_s is None else time.monotonic() + cancel_after_s
+        self._after = cancel_after
         self.cancelled_at: float | None = None
 
     def cancelled(self) -> bool:
-        if self._until is None or time.monotonic() < self._until:
+        if self._after is None or len(self.events) < self._after:
             return False
         self.cancelled_at = self.cancelled_at or time.monotonic()
         return True
@@ -55,10 +58,9 @@ def call(python: str, folder: Path, ears: Ears, **more: Any) -> dict[str, Any]:
 
 def alive(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] not in ("Z", "X")
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    return Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] != "Z"
 
 
 def test_the_job_goes_in_and_events_and_result_come_out(fake_engine: MakeEngine, tmp_path: Path) -> None:
@@ -82,8 +84,8 @@ def test_the_job_goes_in_and_events_and_result_come_out(fake_engine: MakeEngine,
         (GOOD + "print('Traceback: boom', file=sys.stderr); sys.exit(7)", "exit code 7. Its last words: Traceback: boom"),
         ("sys.exit('python: No module named geotoolbox')", "has no geotoolbox. Fix: run 'Set up the engine'"),
         ("print('I am a calculator')", "did not start (exit code 0). Its last words: I am a calculator"),
-        ("print(HELLO.replace('\"protocol\": 1', '\"protocol\": 2'), flush=True); time.sleep(60)", "update this plugin"),
-        ("print(HELLO.replace('0.1.0', '0.0.9'), flush=True); time.sleep(60)", "version 0.0.9, this plugin needs 0.1.0"),
+        ("print(HELLO.replace('\"protocol\": 1', '\"protocol\": 2'), flush=True); time.sleep(600)", "update this plugin"),
+        ("print(HELLO.replace('0.1.0', '0.0.9'), flush=True); time.sleep(600)", "version 0.0.9, this plugin needs 0.1.0"),
     ],
 )  # fmt: skip
 def test_what_goes_wrong_is_said_in_words(
@@ -101,13 +103,13 @@ def test_a_path_that_is_no_program_is_said(tmp_path: Path) -> None:
 
 def test_a_polite_engine_is_cancelled_at_once(fake_engine: MakeEngine, tmp_path: Path) -> None:
     python = fake_engine(
-        GOOD + "order = json.loads(sys.stdin.readline())\n"
+        GOOD + "say(kind='log', level='info', message='at work')\norder = json.loads(sys.stdin.readline())\n"
         "say(kind='result', exit_code=130, message=f\"kept: {order['command']}\")\n"
     )
-    ears = Ears(cancel_after_s=0.4)
+    ears = Ears(cancel_after=1)
     with pytest.raises(Cancelled, match="kept: cancel"):
         call(python, tmp_path, ears)
-    assert ears.cancelled_at is not None and time.monotonic() - ears.cancelled_at < 1.0
+    assert ears.cancelled_at is not None and time.monotonic() - ears.cancelled_at < PATIENCE_S
 
 
 def test_a_deaf_engine_its_children_and_its_half_written_files_are_gone(
@@ -117,24 +119,24 @@ def test_a_deaf_engine_its_children_and_its_half_written_files_are_gone(
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         + GOOD
         + "open(f'map.{os.getpid()}.part.tif', 'w').close()\n"
-        "child = subprocess.Popen(['sleep', '60'])\nsay(kind='log', pids=[os.getpid(), child.pid])\ntime.sleep(60)\n"
+        "child = subprocess.Popen(['sleep', '600'])\nsay(kind='log', pids=[os.getpid(), child.pid])\ntime.sleep(600)\n"
     )
-    ears = Ears(cancel_after_s=1.0)
+    ears = Ears(cancel_after=1)
     other = tmp_path / "map.1.part.tif"
     other.touch()
     with pytest.raises(Cancelled):
         call(python, tmp_path, ears, outputs=[str(tmp_path / "map.tif")])
-    assert ears.cancelled_at is not None and time.monotonic() - ears.cancelled_at < 2.0
+    assert ears.cancelled_at is not None and time.monotonic() - ears.cancelled_at < PATIENCE_S
     assert ears.events[0]["pids"] and not any(alive(pid) for pid in ears.events[0]["pids"])
     assert sorted(tmp_path.glob("*.part*")) == [other], "only what this engine left is removed"
 
 
 def test_cancel_is_heard_while_the_engine_still_starts(fake_engine: MakeEngine, tmp_path: Path) -> None:
-    ears = Ears(cancel_after_s=0.2)
+    ears = Ears(cancel_after=0)
     started = time.monotonic()
     with pytest.raises(Cancelled):
-        call(fake_engine("time.sleep(60)"), tmp_path, ears)
-    assert time.monotonic() - started < 3.0
+        call(fake_engine("time.sleep(600)"), tmp_path, ears)
+    assert time.monotonic() - started < PATIENCE_S
 
 
 def test_the_environment_of_qgis_does_not_reach_the_engine() -> None:
@@ -190,8 +192,8 @@ def slow_worker(tmp_path: Path) -> list[str]:
     return [sys.executable, "-u", str(tmp_path / "driver.py")]
 
 
-@pytest.mark.parametrize(("deaf", "at_most_s"), [("false", 2.0), ("true", 5.0)])
-def test_the_engine_ends_when_its_parent_is_gone(slow_worker: list[str], deaf: str, at_most_s: float) -> None:
+@pytest.mark.parametrize("deaf", ["false", "true"])
+def test_the_engine_ends_when_its_parent_is_gone(slow_worker: list[str], deaf: str) -> None:
     pipe = subprocess.PIPE
     process = subprocess.Popen(slow_worker, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
     assert process.stdin and process.stdout
@@ -200,7 +202,7 @@ def test_the_engine_ends_when_its_parent_is_gone(slow_worker: list[str], deaf: s
     process.stdin.flush()
     assert '"working"' in process.stdout.readline(), "what a library prints is not among the lines"
     process.stdin.close()
-    assert process.wait(at_most_s) == 130
+    assert process.wait(PATIENCE_S) == 130
     process.stdout.close()
 
 
@@ -221,7 +223,7 @@ def test_the_engine_is_gone_when_qgis_is_killed(slow_worker: list[str], tmp_path
     qgis.send_signal(signal.SIGKILL)
     qgis.wait()
     qgis.stdout.close()
-    until = time.monotonic() + 6.0
+    until = time.monotonic() + PATIENCE_S
     while alive(engine) and time.monotonic() < until:
         time.sleep(0.05)
     assert not alive(engine)

@@ -401,6 +401,16 @@ def test_a_report_that_cannot_fit_is_refused() -> None:
         render_report(Report("a", "b", "c", [], [Section("s", [Code("x" * MAX_REPORT_BYTES, "r")])]))
 
 
+def test_sixty_classes_make_a_report_that_can_be_printed() -> None:
+    counts = np.random.default_rng(0).poisson(3, (60, 60)) + 900 * np.eye(60, dtype=int)
+    classes = ClassTable.from_names([f"a habitat with a long name {i}" for i in range(60)])
+    page = evaluation_report(title="m", classes=classes, confusion=counts)
+    assert page.count("Too wide for paper: copy it as CSV from the page.") == 1
+    assert page.count('class="scroll tall"') == 2  # the scores and the matrix
+    assert '<b class="long">a habitat with a long name' in page
+    assert len(page.encode()) < MAX_REPORT_BYTES
+
+
 def test_tables_carry_exact_values_for_the_csv() -> None:
     table = Table(
         "t", ["Class", "IoU"], [[Cell("a"), Cell("0.333", 1 / 3)], [Cell("b"), Cell("–", math.nan, "why")]]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from geotoolbox_widgets.layers import RasterLayer
 from geotoolbox_widgets.tiles import TileKey, Tiler, TileStore
 from hypothesis import given, settings
@@ -106,6 +107,22 @@ def test_a_preview_through_overviews_shows_the_same_ground(tmp_path: Path) -> No
         scale = grid.affine.a * 0.795 / 30  # source pixels in one of the tile's
         assert np.abs(quick.image[0] - exact.image[0])[inner].max() < 0.35 * scale * 8 + 0.5
         assert (quick.valid != exact.valid).mean() < 0.05
+
+
+def test_overviews_that_were_rounded_down_show_the_same_ground(tmp_path: Path) -> None:
+    # GDAL's COG driver halves 1,003 to 501, gdaladdo to 502.
+    plain = write_raster(tmp_path / "p.tif", ramp(1003, 1003, dtype="float32"), tiled=True)
+    rasterio.shutil.copy(
+        plain, tmp_path / "c.tif", driver="COG", overview_resampling="average", blocksize=128
+    )
+    with rasterio.open(tmp_path / "c.tif", overview_level=0) as first:
+        assert first.shape == (501, 501)
+    dataset = RasterDataset(str(tmp_path / "c.tif"))
+    grid = dataset.scenes()[0].geobox.zoom_out(2.5)
+    quick, exact = read_preview(dataset, grid), RasterDataset(str(plain)).read(Query(grid))
+    inner = np.s_[4:-4, 4:-4]
+    assert np.abs(quick.image[0] - exact.image[0])[inner].max() < 0.5 * 8  # half a source pixel of the ramp
+    assert quick.valid[inner].all()
 
 
 def test_classes_come_from_overviews_with_the_right_values(tmp_path: Path) -> None:

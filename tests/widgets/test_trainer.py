@@ -193,7 +193,7 @@ def test_a_thread_run_tells_events_cancels_and_says_what_failed() -> None:
         return TextResult("all done", {"n": 4})
 
     run.call("count", work)
-    assert run.wait(10) == "done"
+    assert run.wait(120) == "done"
     assert run.metrics == {"score": [(1, 0.5)]}
     assert run.artifacts == [{"name": "file", "path": "a.txt", "media_type": ""}]
     assert run.log == [{"level": "warning", "message": "starts"}]
@@ -209,9 +209,9 @@ def test_a_thread_run_tells_events_cancels_and_says_what_failed() -> None:
     with pytest.raises(BadInput, match="at work already"):
         run.call("second", work)
     run.cancel()
-    assert run.wait(10) == "cancelled"
+    assert run.wait(120) == "cancelled"
     run.call("broken", lambda: 1 / 0)
-    assert run.wait(10) == "failed"
+    assert run.wait(120) == "failed"
     assert run.error == "ZeroDivisionError: division by zero"
 
 

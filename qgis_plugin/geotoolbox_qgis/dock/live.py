@@ -163,7 +163,8 @@ class LiveView(QWidget):
         parts = [progress.stage, progress.message]
         self.stage.setText(escape(" · ".join(part for part in parts if part)))
         left = tr("about {time} left").format(time=duration(progress.seconds_left))
-        self.left.setText(left if progress.seconds_left is not None and progress.share < 1 else "")
+        known = progress.seconds_left is not None and progress.seconds_left >= 1 and progress.share < 1
+        self.left.setText(left if known else "")
 
     def _show_log(self, run: Run) -> None:
         name, count = self._shown_logs

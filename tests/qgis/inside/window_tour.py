@@ -153,7 +153,7 @@ def tour() -> None:
     }
     if PATCH_PX:
         train |= {"PATCH_PX": int(PATCH_PX), "BASELINE": False}
-    ready = lambda: len(dock.live.curves.steps()) >= 6  # noqa: E731
+    ready = lambda: len(dock.live.curves.steps()) >= 3  # noqa: E731
     STORY["trained"] = run_dialog("geotoolbox:trainandpredict", train, "dialog", "running", ready)
     tree = QgsProject.instance().layerTreeRoot()
     layer_node = tree.findLayer(layer_named("labels").id())
