@@ -215,7 +215,7 @@ def forward(job: Job) -> Job:
     net = network(job["net"], 7, job["classes"])
     batch = torch.rand(job["batch"], 7, job["tile"], job["tile"]) * 10_000
     taken = []
-    for layout in (torch.channels_last, torch.contiguous_format):
+    for layout in (torch.contiguous_format, torch.channels_last):
         ready = batch.contiguous(memory_format=layout)
         with torch.inference_mode():
             torch.softmax(net(ready), dim=1)
@@ -223,7 +223,7 @@ def forward(job: Job) -> Job:
             for _ in range(-(-job["tiles"] // job["batch"])):
                 torch.softmax(net(ready), dim=1)
         taken.append(time.perf_counter() - start)
-    return {"seconds": taken[0], "first_s": taken[1]}
+    return {"seconds": taken[0], "last_s": taken[1]}
 
 
 def start_up(job: Job) -> Job:

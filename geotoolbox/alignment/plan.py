@@ -66,8 +66,8 @@ class ReadPlan:
         parts: The windows to read, usually one.
         overview: Position in ``source.overviews``, or None for the full resolution.
         scale_xy: Source columns and rows that a target pixel spans.
-        grid_step_px: Distance of the exactly transformed points; 0 without a transform.
-        max_coordinate_error_px: Largest error of the places, in source pixels (measured between the nodes).
+        grid_step_px: Distance of the points between which places are interpolated; 0 without a transform.
+        max_coordinate_error_px: Largest error of the places, in source pixels, measured all over the source.
     """
 
     source: Source
@@ -121,7 +121,7 @@ def explain(plan: ReadPlan) -> str:
         words += f"; overview 1:{facts['overview_factor']}"
     if plan.grid_step_px:
         words += (
-            f"; {facts['source_crs']} → {facts['target_crs']}, exact every {plan.grid_step_px} px,"
+            f"; {facts['source_crs']} → {facts['target_crs']}, a point every {plan.grid_step_px} px,"
             f" error ≤ {plan.max_coordinate_error_px:.1g} px"
         )
     return words

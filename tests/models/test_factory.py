@@ -40,6 +40,9 @@ def test_architectures_of_smp_take_any_number_of_bands(name: str) -> None:
 
 def test_auto_is_the_small_network_on_a_cpu_and_a_unet_on_a_gpu() -> None:
     assert resolve_spec(ModelSpec(), "cpu").architecture == "small"
+    assert resolve_spec(ModelSpec(encoder="resnet34"), "cpu").architecture == "unet", (
+        "who names an encoder wants one"
+    )
     gpu = resolve_spec(ModelSpec(), "cuda")
     assert (gpu.architecture, gpu.encoder) == ("unet", "resnet18")
 

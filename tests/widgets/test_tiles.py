@@ -50,7 +50,7 @@ class Drawing:
         self.go, self.drawn = threading.Event(), list[tuple[int, int, int]]()
 
     def tile(self, zoom: int, column: int, row: int) -> bytes:
-        self.go.wait(5)
+        self.go.wait(60)
         self.drawn.append((zoom, column, row))
         return b"tile"
 
