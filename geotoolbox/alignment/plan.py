@@ -11,7 +11,7 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 
 from geotoolbox.alignment.pixelmap import PixelMap, affine_map, grid_map
-from geotoolbox.alignment.source import Resampling, Source
+from geotoolbox.alignment.source import Resampling, Source, overview_shape
 from geotoolbox.alignment.systems import same_crs, wrap_period
 from geotoolbox.errors import BadInput, CannotAlign
 from geotoolbox.errors import explain as message
@@ -152,10 +152,8 @@ def plan_read(source: Source, geobox: GeoBox, resampling: Resampling = "auto") -
     overview, zoom = _overview(source, kernel, scale)
     if overview is not None:
         pixels = pixels.zoomed(*zoom)
-    shape = tuple(
-        math.ceil(n * z - 1e-9) for n, z in zip(source.geobox.shape, (zoom[1], zoom[0]), strict=True)
-    )
-    parts = _parts(source, pixels, kernel, (shape[0], shape[1]), zoom)
+    height, width = source.geobox.shape
+    parts = _parts(source, pixels, kernel, (round(height * zoom[1]), round(width * zoom[0])), zoom)
     return ReadPlan(
         source=source,
         geobox=geobox,
@@ -241,9 +239,9 @@ def _overview(
     fitting = [i for i, factor in enumerate(source.overviews) if 2 * factor <= min(scale) * (1 + 1e-6)]
     if kernel != "average" or not fitting:
         return None, (1.0, 1.0)
-    factor = source.overviews[fitting[-1]]
     height, width = source.geobox.shape
-    return fitting[-1], (math.ceil(width / factor) / width, math.ceil(height / factor) / height)
+    rows, columns = overview_shape(source, fitting[-1])
+    return fitting[-1], (columns / width, rows / height)
 
 
 def _kind(

@@ -13,10 +13,11 @@ from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
 from geotoolbox.core.header import RasterHeader
+from geotoolbox.core.opening import handles
 from geotoolbox.errors import BadInput, MixedSources
 from geotoolbox.errors import explain as message
 
-__all__ = ["Resampling", "Source"]
+__all__ = ["Resampling", "Source", "overview_shape"]
 
 _log = logging.getLogger(__name__)
 
@@ -159,3 +160,27 @@ def _can_hold(dtype: str, value: float) -> bool:
         return True
     limits = np.iinfo(kind)
     return math.isfinite(value) and float(value).is_integer() and limits.min <= value <= limits.max
+
+
+def overview_shape(source: Source, position: int) -> tuple[int, int]:
+    """Return (rows, columns) of an overview.
+
+    Where a factor does not divide the sides, some writers round up and others (GDAL's COG driver) down, so the file is
+    asked; elsewhere nothing is opened.
+
+    Args:
+        source: What is read from.
+        position: Position in ``source.overviews``.
+    """
+    factor = source.overviews[position]
+    height, width = source.geobox.shape
+    if height % factor == 0 and width % factor == 0:
+        return height // factor, width // factor
+    with handles().hold(
+        source.path,
+        overview_level=position,
+        allow_vrt=source.allow_vrt,
+        allow_remote=source.allow_remote,
+    ) as handle:
+        rows, columns = handle.dataset.shape
+    return int(rows), int(columns)

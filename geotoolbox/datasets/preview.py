@@ -17,8 +17,8 @@ from pyproj import Transformer
 from shapely.geometry import Point
 
 from geotoolbox.alignment import ReadPlan, Resampling, Source, execute, plan_read
+from geotoolbox.alignment.source import overview_shape
 from geotoolbox.core.classes import IGNORE_INDEX
-from geotoolbox.core.opening import handles
 from geotoolbox.core.query import ALWAYS, Query, Reading, Scene, TimeInterval
 from geotoolbox.datasets.algebra import IntersectionDataset
 from geotoolbox.datasets.base import GeoDataset
@@ -305,19 +305,7 @@ def _quick_plan(source: Source, geobox: GeoBox, resampling: Resampling, looks: Q
             return plan
         return _quick_plan(looks.of(source), geobox, resampling, None)
     height, width = source.geobox.shape
-    shape = _overview_shape(source, fitting[-1])
+    shape = overview_shape(source, fitting[-1])
     affine = source.geobox.affine * Affine.scale(width / shape[1], height / shape[0])
     small = replace(source, geobox=GeoBox(shape, affine, source.geobox.crs), overviews=())
     return replace(plan_read(small, geobox, resampling), overview=fitting[-1])
-
-
-def _overview_shape(source: Source, position: int) -> tuple[int, int]:
-    """Return (rows, columns) of an overview: some writers round up where sides do not divide, others down."""
-    with handles().hold(
-        source.path,
-        overview_level=position,
-        allow_vrt=source.allow_vrt,
-        allow_remote=source.allow_remote,
-    ) as handle:
-        height, width = handle.dataset.shape
-    return int(height), int(width)

@@ -15,6 +15,7 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
+from rasterio.shutil import copy
 
 from geotoolbox.alignment import Source, explain, plan_read, read_mosaic, read_onto
 from geotoolbox.core.header import describe
@@ -313,6 +314,29 @@ def test_overviews_are_used_when_much_coarser_and_keep_validity(tmp_path: Path) 
     assert np.array_equal(valid[0], np.tile(np.arange(32) >= 8, (32, 1)))
     assert np.abs(image - full).max() < 1
     assert plan_read(source, target, "nearest").overview is None
+
+
+@pytest.mark.parametrize("driver", ["COG", "GTiff"])
+def test_overviews_whose_factor_does_not_divide_the_sides_are_placed_as_the_writer_rounded(
+    tmp_path: Path, driver: str
+) -> None:
+    plain = write_raster(tmp_path / "plain.tif", ramp(1003, 1003).astype("float32"))
+    path = tmp_path / "a.tif"
+    with rasterio.open(plain) as opened:
+        if driver == "COG":
+            copy(opened, path, driver="COG", blocksize=128, overview_resampling="average")
+        else:
+            copy(opened, path, driver="GTiff")
+    if driver == "GTiff":
+        with rasterio.open(path, "r+") as out:
+            out.build_overviews([2, 4], rasterio.enums.Resampling.average)
+    source = _source(path)
+    corner = _box(12, 12, NORTH_UP @ Affine.translation(1003 - 12 * 16, 1003 - 12 * 16) @ Affine.scale(16))
+    assert plan_read(source, corner).kind == "overview"
+    image, valid = read_onto(source, corner)
+    full, _ = read_onto(replace(source, overviews=()), corner)
+    step = float(abs(full[0, 0, 1] - full[0, 0, 0])) / 16  # of the ramp, from pixel to pixel
+    assert valid.all() and np.abs(image - full).max() < 0.25 * step
 
 
 def test_overviews_without_the_mask_are_not_used(tmp_path: Path) -> None:
