@@ -258,8 +258,7 @@ class MetricsExplorer(Frame):
         if self.cell and self.measure == "chosen cell":
             truth, predicted = self.cell
             numbers, pixels = confusion.find_cell(reference=truth, predicted=predicted)
-            values = np.full(len(confusion), np.nan)
-            values[numbers] = pixels / np.maximum(confusion.pixels[numbers], 1)
+            values = confusion.cell_shares(reference=truth, predicted=predicted)
             self.blocks = tuple(int(n) for n in numbers[:_WORST])
             self._say_cell(truth, predicted, numbers, pixels)
         else:
@@ -331,11 +330,10 @@ class MetricsExplorer(Frame):
 
     def _note(self, number: int) -> str:
         assert self._confusion is not None
-        counts = self._confusion.counts(number)
         if self.cell and self.measure == "chosen cell":
-            return f"{int(counts[tuple(self.cell)]):,} px"
-        total = int(counts.sum())
-        return f"{percent(int(np.trace(counts)) / total)} right" if total else ""
+            return f"{int(self._confusion.counts(number)[tuple(self.cell)]):,} px"
+        right = float(self._confusion.overall_accuracy()[number])
+        return "" if math.isnan(right) else f"{percent(right)} right"
 
     def _patch_reader(self) -> PatchReader | None:
         """Open what patches are cut from; None where the map or the reference is not known here."""
