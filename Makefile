@@ -34,13 +34,19 @@ unit:
 qgis:
 	@scripts/qgis_tests.sh
 
-plugin: plugin-spec
-	$(BIN)/python scripts/make_plugin.py dist
-	$(BIN)/python scripts/scan_plugin.py dist/geotoolbox_qgis.zip
+plugin: setup plugin-spec
+	@$(BIN)/python scripts/make_plugin.py dist
+	@$(BIN)/python scripts/scan_plugin.py dist/geotoolbox_qgis.zip
+	@echo "In QGIS: Plugins > Manage and Install Plugins > Install from ZIP > $(CURDIR)/dist/geotoolbox_qgis.zip"
 
-plugin-spec:
+plugin-spec: setup
 	$(BIN)/python -m geotoolbox.jobs.schema > .jobs.json.part
 	mv .jobs.json.part qgis_plugin/geotoolbox_qgis/jobs.json
+
+.PHONY: lab
+lab:
+	@scripts/setup.sh notebook
+	@cd notebooks && ../$(BIN)/jupyter lab 1-first-map.ipynb
 
 docs: plugin-spec
 	$(BIN)/python -m geotoolbox.cli.reference > docs/cli.md

@@ -59,7 +59,7 @@ def connected(cluster: Cluster, preload: Sequence[str] = ()) -> Iterator[Any]:
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise BadInput(
-            explain("Dask is not installed", got=str(error), fix="install it: pip install 'geotoolbox[dask]'")
+            explain("Dask is not installed", got=str(error), fix="install it: pip install distributed")
         ) from error
     if cluster.scheduler is None:
         # dashboard_address=None would put the dashboard on port 8787, ":0" on every interface.

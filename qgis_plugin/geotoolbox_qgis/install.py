@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
 
-from .engine_source import bundled_version, make_wheel, tried_versions
+from .engine_source import make_wheel, tried_versions
 from .environment import write_engine
 from .lock import Lock
 from .planning import GIGABYTES, UV_PYTHON, Asked, Plan, check_disk, somewhere
@@ -170,8 +170,8 @@ def _packages(plan: Plan, python: str, hands: Hands) -> None:
 
 
 def _own_source(plan: Plan) -> str:
-    """Return what is installed where nobody names anything else: what came with the plugin, else the index's."""
-    return str(make_wheel(plan.folder)) if bundled_version() else f"geotoolbox=={plan.request.version}"
+    """Return what is installed where nobody names anything else: what came with the plugin."""
+    return str(make_wheel(plan.folder))
 
 
 def _ways(plan: Plan, python: str, what: List[str], hands: Hands) -> List[List[List[str]]]:

@@ -36,8 +36,8 @@ class Request:
     Attributes:
         device: ``auto``, ``cpu`` or ``cuda``.
         python: A Python to use; one that has geotoolbox already is used as it is.
-        source: Where geotoolbox comes from: a folder or wheel; empty for what came with the plugin, or, where nothing
-            did, the Python Package Index.
+        source: Where geotoolbox comes from: a folder or wheel; empty for what came with the plugin (never the
+            package of this name on an index, which is somebody else's).
         folder: Where the environment goes; empty for the usual place.
         index: Another package index, as a mirror of an organisation has it.
         update: Install again although an engine is there.
@@ -95,6 +95,11 @@ def make_plan(request: Request, is_cancelled: Asked) -> Plan:
         raise EngineError(
             f"{request.python} is no Python of version 3.11 or newer. Fix: choose another, or leave Python empty."
         )
+    if not request.source and not bundled_version():
+        raise EngineError(
+            "This copy of the plugin came without the engine's sources. Fix: install the plugin from the zip that "
+            "'make plugin' makes, or name a folder or a wheel under 'Source of geotoolbox'."
+        )
     check_disk(folder, GIGABYTES[device][1])
     return Plan(request, device, base, "", folder, _sentence(request, device, base, folder))
 
@@ -105,9 +110,7 @@ def _sentence(request: Request, device: str, base: str, folder: Path) -> str:
     libraries = f"{what} comes from PyTorch's own index, the other libraries from {place}"
     if request.index:
         libraries = f"{what} and the other libraries come from {place}"
-    origin = "comes with this plugin" if bundled_version() else f"comes from {place}"
-    if request.source:
-        origin = f"is installed from {request.source}"
+    origin = f"is installed from {request.source}" if request.source else "comes with this plugin"
     python = (
         f"The Python at {base} is used"
         if base

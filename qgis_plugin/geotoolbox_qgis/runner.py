@@ -289,7 +289,7 @@ class _Process:
         if "No module named" in said and "geotoolbox" in said:
             return (
                 f"The Python {python} has no geotoolbox. Fix: run 'Set up the engine', or install it there "
-                f"('{python} -m pip install geotoolbox')."
+                f"from its sources ('{python} -m pip install FOLDER')."
             )
         return f"The engine did not start ({_exit_words(self.code())}).{_last(self.tail)} Fix: run 'Check the engine'."
 

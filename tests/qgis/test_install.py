@@ -63,7 +63,20 @@ def never() -> bool:
     return False
 
 
-def test_the_plan_says_what_is_downloaded_from_where_and_how_big(own_home: Path) -> None:
+@pytest.fixture
+def from_zip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plugin as its zip brings it, with the engine's sources."""
+    monkeypatch.setattr(planning, "bundled_version", lambda: "0.1.0")
+
+
+def test_a_plugin_without_the_sources_never_takes_the_package_of_this_name_from_an_index() -> None:
+    with pytest.raises(
+        EngineError, match=r"without the engine's sources. Fix: install the plugin from the zip"
+    ):
+        make_plan(ask(python=sys.executable, update=True), never)
+
+
+def test_the_plan_says_what_is_downloaded_from_where_and_how_big(own_home: Path, from_zip: None) -> None:
     plan = make_plan(ask(), never)
     assert Path(plan.base).is_file() and plan.device == "cpu"
     for words in ("Python Package Index", "0.6 GB to download", "3 GB on the disk", str(own_home), plan.base):
@@ -72,7 +85,9 @@ def test_the_plan_says_what_is_downloaded_from_where_and_how_big(own_home: Path)
     assert not own_home.joinpath("GeoToolbox", "engine-0.1.0").exists(), "a plan makes nothing"
 
 
-def test_too_little_room_is_refused_before_anything_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_room_is_refused_before_anything_is_done(
+    monkeypatch: pytest.MonkeyPatch, from_zip: None
+) -> None:
     monkeypatch.setitem(GIGABYTES, "cpu", (1e6, 1e7))
     with pytest.raises(EngineError, match=r"Too little room: .* GB are free .* Fix: free some"):
         make_plan(ask(), never)
@@ -132,9 +147,8 @@ def test_a_stopped_set_up_goes_on_and_two_at_once_are_refused(
 
 
 def test_what_came_with_the_plugin_is_installed_where_no_source_is_named(
-    wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, from_zip: None
 ) -> None:
-    monkeypatch.setattr(planning, "bundled_version", lambda: "0.1.0")
     monkeypatch.setattr(planning, "_has_engine", lambda python, asked: False)
     plan = make_plan(ask(python=sys.executable), never)
     assert "geotoolbox comes with this plugin." in plan.sentence
