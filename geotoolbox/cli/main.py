@@ -1,21 +1,29 @@
 """``geotoolbox JOB …``: parse, run the job, say how it went.
 
 Exit codes: 0 done, 1 a fault of ours, 2 bad input, 3 finished with failed blocks, 130 cancelled.
+A SIGTERM while the program is still starting ends it by that signal (143 in a shell).
 """
 
 from __future__ import annotations
 
 import argparse
+import atexit
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from geotoolbox import __version__
 from geotoolbox.core.events import Log
-from geotoolbox.errors import BlocksFailed, Cancelled, GeoToolboxError
+from geotoolbox.errors import BlocksFailed, Cancelled, GeoToolboxError, explain
+
+if TYPE_CHECKING:
+    from geotoolbox.jobs.registry import Job
+    from geotoolbox.jobs.spec import JobSpec
 
 __all__ = ["main", "run_job"]
 
@@ -23,9 +31,40 @@ EXIT_OK, EXIT_FAULT, EXIT_BAD_INPUT, EXIT_FAILED_BLOCKS, EXIT_CANCELLED = 0, 1, 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    parser = _parser(words)
+    """Run one command; returns the exit code, or ends the process with it where the words are the process's own."""
+    if arguments is not None:
+        return _command(list(arguments))
+    try:
+        code = _command(sys.argv[1:])
+    except SystemExit as end:
+        if not isinstance(end.code, int):
+            raise
+        code = end.code
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """End at once: taking large modules apart, and waiting for their threads, takes seconds and helps nobody."""
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+def _command(words: list[str]) -> int:
+    from geotoolbox.jobs.registry import find_job
+
+    place = next((i for i, word in enumerate(words) if not word.startswith("-")), None)
+    if place is not None:
+        try:
+            words[place] = find_job(words[place]).name
+        except GeoToolboxError as error:
+            return _refuse(str(error))
+    parser, job = _parser(None if place is None else words[place])
+    wrong = None if job is None or place is None else _unknown_option(job, words[place + 1 :])
+    if wrong is not None:
+        return _refuse(wrong)
     parsed = parser.parse_args(words)
     if not parsed.job:
         parser.print_help()
@@ -33,22 +72,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _run(parsed)
 
 
-def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+def _refuse(message: str) -> int:
+    sys.stderr.write(f"error: {message}\n")
+    return EXIT_BAD_INPUT
+
+
+def _unknown_option(job: argparse.ArgumentParser, words: Sequence[str]) -> str | None:
+    """Return what is wrong with the first option that the job does not have, and which one may be meant."""
+    known = [name for name in job._option_string_actions if name.startswith("--")]
+    for word in words:
+        name = word.split("=", maxsplit=1)[0]
+        if word == "--":
+            break
+        if name.startswith("--") and name not in known:
+            near = [k for k in known if k.startswith(name)] or get_close_matches(name, known, 3, 0.6)
+            fix = f"did you mean {' or '.join(near[:3])}?" if near else f"'{job.prog} --help' lists them"
+            return explain("no such option", where=name, fix=fix)
+    return None
+
+
+def _parser(wanted: str | None) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser | None]:
+    """Return the parser of all commands, and that of the job that is wanted, which alone has its options."""
     from geotoolbox.jobs.registry import JOBS
 
     parser = argparse.ArgumentParser(
         prog="geotoolbox",
+        allow_abbrev=False,
         description="From imagery and labels to a map that can be trusted.",
         epilog="'geotoolbox JOB --help' tells what a job takes. Every job writes the recipe that repeats it.",
     )
     parser.add_argument("--version", action="version", version=f"geotoolbox {__version__}")
     jobs = parser.add_subparsers(dest="job", metavar="JOB", title="jobs")
-    wanted = next((w for w in words if w in JOBS), None)
+    found = None
     for name, job in JOBS.items():
-        command = jobs.add_parser(name, help=job.summary, description=job.summary + ".")
+        command = jobs.add_parser(name, help=job.summary, description=job.summary + ".", allow_abbrev=False)
         if name == wanted:
+            found = command
             _fill(command, name)
-    return parser
+    return parser, found
 
 
 def _fill(command: argparse.ArgumentParser, name: str) -> None:
@@ -83,19 +144,35 @@ def _run(parsed: argparse.Namespace) -> int:
 
 def run_job(name: str, values: dict[str, Any], reporter: Any, *, verbose: bool = False) -> int:
     """Run a job with plain values as its settings, tell the reporter how it ended, and return the exit code."""
+    from geotoolbox.cli.show import ends_at_once
     from geotoolbox.jobs.registry import find_job
-    from geotoolbox.jobs.spec import validate_spec
+    from geotoolbox.jobs.spec import check_paths, validate_spec
 
     try:
         with _log_to(reporter, verbose):
             job = find_job(name)
-            result = job.run(validate_spec(job.spec, values), reporter)
+            spec = validate_spec(job.spec, values)
+            check_paths(spec)
+            with ends_at_once():
+                _working_job(job, spec).load()
+            if reporter.cancelled:
+                raise Cancelled("cancelled while starting")
+            result = job.run(spec, reporter)
     except BaseException as error:
         code, message = _judge(error)
         if code == EXIT_FAULT:
             logging.getLogger(__name__).exception("a fault of GeoToolbox itself")
         return _end(reporter, code, message, None)
-    return _end(reporter, EXIT_OK, "", result)
+    problem = result.problem
+    return _end(reporter, EXIT_BAD_INPUT if problem else EXIT_OK, problem, result)
+
+
+def _working_job(job: Job, spec: JobSpec) -> Job:
+    """Return the job that will work: of a recipe, that which is in it."""
+    from geotoolbox.jobs.recipe import read_recipe
+    from geotoolbox.jobs.registry import find_job
+
+    return find_job(read_recipe(spec.recipe)[0]) if job.name == "run" else job  # type: ignore[attr-defined]
 
 
 @contextmanager
@@ -141,15 +218,16 @@ def _end(reporter: Any, code: int, message: str, result: Any) -> int:
     summary = result.summary() if result is not None else ""
     if isinstance(reporter, JsonLines):
         values = result.to_json() if result is not None else {}
-        reporter.result({"exit_code": code, "message": message or summary, **values})
+        whole = "\n".join(text for text in (summary, message) if text)
+        reporter.result({"exit_code": code, "message": whole, **values})
     else:
+        if summary:
+            _say(summary)
         if message:
             kind = {EXIT_CANCELLED: "cancelled", EXIT_FAILED_BLOCKS: "finished with failures"}.get(
                 code, "error"
             )
             reporter.emit(Log(message if message.startswith(kind) else f"{kind}: {message}"))
-        if summary:
-            _say(summary)
     return code
 
 

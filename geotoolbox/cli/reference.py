@@ -14,7 +14,8 @@ __all__ = ["reference"]
 _HEAD = """# Commands
 
 Made from the jobs' specs by `make docs`; a test keeps it true. Every command also takes `--events auto|text|jsonl`, `--verbose` and `--help`.
-Exit codes: 0 done, 1 a fault of GeoToolbox itself, 2 bad input, 3 finished with failed blocks, 130 cancelled.
+Exit codes: 0 done, 1 a fault of GeoToolbox itself, 2 bad input (*inspect*: all is shown, and a file has a problem), 3 finished with failed
+blocks, 130 cancelled, 143 ended by SIGTERM while it was starting. Options are written in full; a misspelt one is answered with the one meant.
 """
 
 

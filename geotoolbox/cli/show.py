@@ -10,13 +10,14 @@ import signal
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, TextIO
 
 from geotoolbox.core.events import Artifact, Event, Log, Metric, Progress, to_json
 
-__all__ = ["EventHandler", "JsonLines", "PlainLines", "Terminal", "catch_signals", "give_up"]
+__all__ = ["EventHandler", "JsonLines", "PlainLines", "Terminal", "catch_signals", "ends_at_once", "give_up"]
 
 
 class _Base:
@@ -199,3 +200,20 @@ def catch_signals(reporter: _Base) -> None:
 
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, stop)
+
+
+@contextmanager
+def ends_at_once() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the process themselves, while it loads large modules and has begun nothing yet.
+
+    A handler of ours would wait until the library that is being loaded gives the interpreter back.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {name: signal.signal(name, signal.SIG_DFL) for name in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)

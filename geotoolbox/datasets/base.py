@@ -14,7 +14,7 @@ from geotoolbox.datasets.batches import Slot, read_batch
 from geotoolbox.datasets.queries import query_from_slices
 from geotoolbox.datasets.samples import Sample, sample_from
 from geotoolbox.errors import BadInput, explain
-from geotoolbox.indexing.geometry import LONLAT, crs_text, transform_geometry
+from geotoolbox.indexing.geometry import LONLAT, crs_name, crs_text, transform_geometry
 
 if TYPE_CHECKING:
     from geotoolbox.datasets.algebra import IntersectionDataset, UnionDataset
@@ -25,6 +25,9 @@ __all__ = ["GeoDataset", "Kind", "Transform"]
 
 Kind = Literal["image", "labels", "both"]
 Transform = Callable[[Sample], Sample]
+
+
+_SHOWN_SCENES = 100
 
 
 class GeoDataset(ABC):
@@ -146,6 +149,18 @@ class GeoDataset(ABC):
 
         return UnionDataset(self, other)
 
+    def __repr__(self) -> str:
+        scenes = self.scenes()
+        parts = []
+        if self.bands:
+            parts.append(_counted("band", [band.name for band in self.bands]))
+        if self.classes is not None:
+            parts.append(_counted("class", list(self.classes.names), "classes"))
+        places = sorted({crs_name(scene.geobox.crs) for scene in scenes[:_SHOWN_SCENES]})
+        parts += [", ".join(places[:3]) + (", …" if len(places) > 3 else "")] if places else []
+        parts.append(f"{len(scenes):,} scene" + ("" if len(scenes) == 1 else "s"))
+        return f"{type(self).__name__}({'; '.join(parts)})"
+
     def _repr_html_(self) -> str:
         from geotoolbox.core.reprs import dataset_html
 
@@ -182,3 +197,9 @@ class GeoDataset(ABC):
     def _time(self) -> TimeInterval:
         times = [s.time for s in self.scenes()]
         return times[0] if len(times) == 1 else ALWAYS
+
+
+def _counted(noun: str, names: list[str], plural: str | None = None) -> str:
+    """Return how many there are and the names of the first, in a few words."""
+    word = noun if len(names) == 1 else plural or noun + "s"
+    return f"{len(names)} {word}: {', '.join(names[:8])}" + (", …" if len(names) > 8 else "")

@@ -92,13 +92,19 @@ class AccuracyJobResult(JobResult):
         lines = [
             f"accuracy   {_plus_minus(self.overall_accuracy, half, '.3f')} "
             f"({self.confidence_percent:g} % interval, {self.points:,} points)",
-            *(
-                f"area       {n:<{width}}  {_plus_minus(a, h, ',.1f')} ha"
-                for n, (a, h) in self.areas_ha.items()
-            ),
+            *(f"area       {n:<{width}}  {self._area(n)}" for n in self.areas_ha),
             *(f"wrote      {name}" for name in self.files),
         ]
         return "\n".join([*lines, f"repeat     geotoolbox run {self.recipe}"] if self.recipe else lines)
+
+    def _area(self, name: str) -> str:
+        value, half = self.areas_ha[name]
+        if math.isnan(value):
+            rows = {row["name"]: row for row in self.estimates.get("classes", ())}
+            reason = rows.get(name, {}).get("area_ha", {}).get("reason", "")
+            return f"–  ({reason})" if reason else "–"
+        low = "  (the interval reaches below 0: few points)" if value - half < 0 else ""
+        return f"{_plus_minus(value, half, ',.1f')} ha{low}"
 
 
 def _null(value: float) -> float | None:

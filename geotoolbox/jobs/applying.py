@@ -138,7 +138,7 @@ def draw_applicability(
         BandMismatch: When the images do not have the model's bands.
         BadInput: When the model holds no training pixels.
     """
-    check_bands([b.name for b in bundle.bands], [b.name for b in images.bands])
+    check_bands([b.name for b in bundle.bands], [b.name for b in images.bands], options=True)
     found = applicability_of(bundle)
     assert bundle.preprocess is not None
     source = images if region is None else images.within(region)

@@ -25,7 +25,7 @@ from geotoolbox.jobs.labelled_points import (
     read_labelled,
     with_extra,
 )
-from geotoolbox.jobs.recipe import recipe_text, write_recipe
+from geotoolbox.jobs.recipe import recipe_beside, recipe_path, write_recipe
 from geotoolbox.jobs.reference_points import SampleDesign
 from geotoolbox.jobs.spec import existing
 from geotoolbox.metrics.agreement import KAPPA_NOTE
@@ -228,6 +228,7 @@ def _write(
         write_text(Path(spec.metrics), json.dumps(data, indent=2, ensure_ascii=False))
         events.emit(Artifact("metrics", spec.metrics, "application/json"))
     if spec.report:
+        recipe = recipe_beside("accuracy", spec, recipe_path(outputs[0], "accuracy"), spec.report)
         page = accuracy_report(
             title=Path(spec.map).name,
             classes=classes,
@@ -235,7 +236,8 @@ def _write(
             design=how,
             kappa=spec.kappa,
             sources=(spec.map, spec.sample),
-            recipe_yaml=recipe_text("accuracy", spec),
+            recipe_yaml=recipe[0],
+            recipe_name=recipe[1],
             versions=software_versions(),
         )
         write_text(Path(spec.report), page)

@@ -54,7 +54,7 @@ class Spec(JobSpec):
     )
     model: str = Field(
         "forest",
-        description="what is judged: forest (a random forest on pixels, quick), or a network: auto, small, unet, …",
+        description="what is judged: forest (a random forest on pixels, quick), or a network, as --model of train",
         examples=["forest", "auto", "small", "unet"],
     )
     maximum_minutes: float = Field(

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from shapely.geometry import shape
 
 from geotoolbox import __version__
 from geotoolbox.core.classes import ClassTable
@@ -25,15 +24,16 @@ from geotoolbox.jobs.class_style import restyled
 from geotoolbox.jobs.evaluate import Spec
 from geotoolbox.jobs.evaluation_parts import EvaluationParts, PartOptions, measure_parts
 from geotoolbox.jobs.layers import open_images, open_labels, open_region
-from geotoolbox.jobs.recipe import read_recipe, recipe_path, recipe_text, write_recipe
+from geotoolbox.jobs.recipe import read_recipe, recipe_beside, recipe_path, write_recipe
 from geotoolbox.jobs.results import EvaluateJobResult
+from geotoolbox.jobs.seen_ground import trained_share
 from geotoolbox.jobs.spec import existing
 from geotoolbox.metrics import MapComparison, Scores, compare_maps
 from geotoolbox.metrics.block_file import block_file_of
 from geotoolbox.metrics.bootstrap import Intervals
-from geotoolbox.models.bundle import load_bundle, software_versions
-from geotoolbox.sampling.areas import project
+from geotoolbox.models.bundle import Bundle, load_bundle, software_versions
 from geotoolbox.visualization import Preview, evaluation_report
+from geotoolbox.visualization.wording import percent
 
 __all__ = ["FORMAT", "Evaluation", "compare", "evaluate_job", "write_text"]
 
@@ -52,16 +52,23 @@ class Evaluation:
         title: The map's name.
         sources: The files compared.
         area: The area compared, in words; empty for all.
-        held_out: Whether the model never saw the area compared; None where that is not known.
+        trained_share: Share of the map's ground in the area that its model was trained on; None where not known.
         parts: What was measured beside the counts: intervals, curves, calibration, boundaries, objects.
+        in_training: How the model and its baselines did when it was trained, in words; empty where not known.
     """
 
     comparison: MapComparison
     title: str
     sources: tuple[str, ...] = ()
     area: str = ""
-    held_out: bool | None = None
+    trained_share: float | None = None
     parts: EvaluationParts = field(default_factory=EvaluationParts)
+    in_training: str = ""
+
+    @property
+    def held_out(self) -> bool | None:
+        """Whether the model never saw the area compared; None where that is not known."""
+        return None if self.trained_share is None else self.trained_share == 0
 
     @property
     def scores(self) -> Scores:
@@ -119,13 +126,21 @@ class Evaluation:
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
         return write_text(path, text), blocks
 
-    def to_html(self, path: str | Path, *, images: GeoDataset | None = None, recipe_yaml: str = "") -> Path:
+    def to_html(
+        self,
+        path: str | Path,
+        *,
+        images: GeoDataset | None = None,
+        recipe_yaml: str = "",
+        recipe_name: str = "",
+    ) -> Path:
         """Write the report as one self-contained HTML file and return its path.
 
         Args:
             path: The file to write.
             images: Imagery to show beside the map.
-            recipe_yaml: The recipe that repeats the evaluation.
+            recipe_yaml: The recipe that repeats the evaluation, with paths as seen from the report.
+            recipe_name: The file that holds it, as seen from the report; empty where there is none.
         """
         found = self.comparison
         page = evaluation_report(
@@ -134,6 +149,8 @@ class Evaluation:
             confusion=found.confusion.counts,
             previews=_previews(found, images),
             held_out=self.held_out,
+            trained_share=self.trained_share,
+            in_training=self.in_training,
             area=self.area,
             unlabelled_px=found.confusion.unlabelled,
             unmapped_px=found.confusion.unmapped,
@@ -152,6 +169,7 @@ class Evaluation:
             sources=self.sources,
             notes=found.notes,
             recipe_yaml=recipe_yaml,
+            recipe_name=recipe_name,
             versions=software_versions(),
         )
         return write_text(Path(path), page)
@@ -164,7 +182,7 @@ def compare(
     region: Region | None = None,
     regions: Mapping[str, Region] | None = None,
     area: str = "",
-    training_area: dict[str, Any] | None = None,
+    model: Bundle | None = None,
     options: PartOptions | None = None,
     block_px: int = 256,
     errors: Path | None = None,
@@ -178,7 +196,7 @@ def compare(
         region: Compare only inside this area.
         regions: Named areas to score one by one, too.
         area: The region's name, for the report.
-        training_area: Where the map's model was trained (GeoJSON in longitude and latitude), where known.
+        model: What made the map, where known: it tells where it was trained, and how well that went.
         options: What to measure beside the counts; by default intervals.
         block_px: Side of the blocks that are scored one by one.
         errors: Where to write what was taken for what.
@@ -201,7 +219,8 @@ def compare(
     )
     files = (*map_layer.source_files(), *reference.source_files())
     title = Path(map_layer.source_files()[0]).name if map_layer.source_files() else "map"
-    return Evaluation(found, title, files, area, _held_out(map_layer, region, training_area), parts)
+    seen = None if model is None else trained_share(map_layer, region, model.training_area)
+    return Evaluation(found, title, files, area, seen, parts, _in_training(model))
 
 
 def _relative(path: Path, folder: Path) -> str:
@@ -211,21 +230,21 @@ def _relative(path: Path, folder: Path) -> str:
         return str(path)
 
 
-def _held_out(map_layer: GeoDataset, region: Region | None, trained: dict[str, Any] | None) -> bool | None:
-    if trained is None:
-        return None
-    compared = [place for place, _ in (map_layer.coverage() if region is None else ())]
-    if region is not None:
-        compared.append(project(region.geometry, region.crs, "EPSG:4326"))
-    ground = shape(trained)
-    return not any(ground.intersects(place) for place in compared)
+def _in_training(model: Bundle | None) -> str:
+    """Say how a model and its baselines did on the ground that was held out when it was trained."""
+    if model is None or not model.baseline:
+        return ""
+    own = {"name": "the model", "overall_accuracy": model.metrics.get("validation_overall_accuracy")}
+    known = [row for row in (own, *model.baseline) if isinstance(row.get("overall_accuracy"), float)]
+    found = ", ".join(f"{row['name']} {percent(row['overall_accuracy'])}" for row in known)
+    return f"When the model was trained, on ground held out then, these labelled correctly: {found}."
 
 
-def _training_area(map_path: str) -> dict[str, Any] | None:
-    """Find where the map's model was trained, by the recipe beside the map."""
+def _maker(map_path: str) -> Bundle | None:
+    """Find the model that made a map, by the recipe beside the map."""
     try:
         _, made = read_recipe(recipe_path(map_path, "predict"))
-        return load_bundle(made.model).training_area  # type: ignore[attr-defined]
+        return load_bundle(made.model)  # type: ignore[attr-defined]
     except (GeoToolboxError, AttributeError):
         return None  # a map from elsewhere: the report says that it is not known
 
@@ -259,7 +278,7 @@ def evaluate_job(spec: Spec, events: Reporter) -> EvaluateJobResult:
         region=open_region(spec.area),
         regions=_regions(spec),
         area=Path(spec.area).stem if spec.area else "",
-        training_area=_training_area(spec.map),
+        model=_maker(spec.map),
         options=_options(spec),
         block_px=spec.block_px,
         errors=Path(spec.errors) if spec.errors else None,
@@ -285,7 +304,8 @@ def _write(found: Evaluation, spec: Spec, events: Reporter) -> tuple[str, ...]:
     written = []
     if spec.report:
         images = open_images(spec.images, allow_vrt=spec.allow_vrt) if spec.images else None
-        found.to_html(spec.report, images=images, recipe_yaml=recipe_text("evaluate", spec))
+        text, name = recipe_beside("evaluate", spec, recipe_path(spec.report, "evaluate"), spec.report)
+        found.to_html(spec.report, images=images, recipe_yaml=text, recipe_name=name)
         written.append(("report", spec.report, "text/html"))
     if spec.metrics:
         _, blocks = found.save(spec.metrics, errors=spec.errors)

@@ -22,7 +22,8 @@ class Spec(JobSpec):
 def run(spec: Spec, events: Reporter = SILENT) -> TextResult:
     """Describe each file, then how the rasters would be read together.
 
-    A file that cannot be read is described by what is wrong with it; the others are still shown.
+    A file that cannot be read is described by what is wrong with it; the others are still shown, and the exit code is
+    that of bad input.
     """
     from geotoolbox.jobs.inspecting import describe_files
 

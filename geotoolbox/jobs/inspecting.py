@@ -19,6 +19,16 @@ from geotoolbox.jobs.spec import existing
 
 __all__ = ["describe_files"]
 
+_UNITS = {
+    "metre": "m",
+    "meter": "m",
+    "degree": "degrees",
+    "degrees_north": "degrees",
+    "degrees_east": "degrees",
+    "kilometre": "km",
+    "foot": "ft",
+}
+
 
 def describe_files(paths: Sequence[str], *, allow_vrt: bool, allow_remote: bool) -> TextResult:
     """Describe each file, and how the rasters fit together.
@@ -116,7 +126,7 @@ def _together(headers: list[RasterHeader], allow_vrt: bool, allow_remote: bool) 
             image = open_images(images, allow_vrt=allow_vrt, allow_remote=allow_remote)
             names = ", ".join(b.name for b in image.bands)
             lines.append(
-                f"images together: {len(image.bands)} bands ({names}), {len(image.scenes())} scene(s)"
+                f"images together: {_count(len(image.bands), 'band')} ({names}), {_count(len(image.scenes()), 'scene')}"
             )
         for path in labels:
             label = open_labels([path], allow_vrt=allow_vrt, allow_remote=allow_remote)
@@ -125,7 +135,10 @@ def _together(headers: list[RasterHeader], allow_vrt: bool, allow_remote: bool) 
             lines.append(f"classes of {Path(path).name}: {named}")
             if image is not None:
                 scenes = (image & label).scenes()
-                lines.append(f"  read onto the images' grid (nearest): {len(scenes)} scene(s) have labels")
+                having = "has" if len(scenes) == 1 else "have"
+                lines.append(
+                    f"  read onto the images' grid (nearest): {_count(len(scenes), 'scene')} {having} labels"
+                )
     except GeoToolboxError as error:
         lines.append(f"these files do not fit together yet: {error}")
     return lines
@@ -141,16 +154,21 @@ def _as_text(row: dict[str, Any]) -> str:
             f"  layers {', '.join(row['layers'])}; columns {', '.join(row['columns'])}"
         )
     dx, dy, unit = row["pixel_size"]
+    unit = _UNITS.get(unit, unit)
     size = f"{dx:.6g} {unit}" if abs(dx - dy) < 1e-9 * dx else f"{dx:.6g} × {dy:.6g} {unit}"
     west, south, east, north = row["extent_lon_lat"]
     return (
         f"{row['file']}\n  {_pixels(row)}\n  {row['crs']}, pixel {size}\n"
-        f"  longitude {west} … {east}, latitude {south} … {north}"
+        f"  longitude {west:.5f} … {east:.5f}, latitude {south:.5f} … {north:.5f}"
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _pixels(row: dict[str, Any]) -> str:
     width, height = row["size_px"]
     nodata = "none" if row["nodata"] is None else f"{row['nodata']:g}"
-    bands = f"{row['bands']} band(s) {'/'.join(row['dtype'])}"
+    bands = f"{_count(row['bands'], 'band')} {'/'.join(row['dtype'])}"
     return f"{row['kind']}, {width} × {height} px, {bands}, nodata {nodata}"

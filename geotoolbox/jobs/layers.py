@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from itertools import accumulate
 from operator import and_
 from pathlib import Path
 
+import shapely
+
 from geotoolbox.core.classes import ClassTable
 from geotoolbox.core.header import RasterHeader, describe
 from geotoolbox.core.query import Region
 from geotoolbox.datasets import GeoDataset, RasterDataset, VectorDataset, read_region
+from geotoolbox.datasets.labels import looks_like_labels
 from geotoolbox.datasets.vector_files import columns_of
 from geotoolbox.errors import BadInput, explain
 from geotoolbox.jobs.spec import existing
@@ -20,6 +24,8 @@ from geotoolbox.jobs.spec import existing
 __all__ = ["check_column", "is_raster", "open_images", "open_labels", "open_region", "raster_files"]
 
 _log = logging.getLogger(__name__)
+_FEW_SCENES = 200  # of more the union of footprints takes a while
+_ALL = 0.995
 _RASTER_SUFFIXES = frozenset(
     (".tif", ".tiff", ".gtiff", ".vrt", ".img", ".jp2", ".nc", ".hdf", ".png", ".jpg")
 )
@@ -62,20 +68,51 @@ def open_images(
     the grid of the first.
 
     Raises:
-        BadInput: When a file is missing, or a band name is not there.
+        BadInput: When a file is missing, a folder holds images and labels, or a band name is not there.
     """
     files = raster_files(paths, allow_remote)
+    headers = {f: describe(f, allow_vrt=allow_vrt, allow_remote=allow_remote) for f in files}
+    _refuse_labels(paths, headers)
     groups: dict[tuple[object, ...], list[str]] = {}
     for file in files:
-        header = describe(file, allow_vrt=allow_vrt, allow_remote=allow_remote)
-        groups.setdefault(_signature(header), []).append(file)
+        groups.setdefault(_signature(headers[file]), []).append(file)
     layers: list[GeoDataset] = [
         RasterDataset(g, kind="image", allow_vrt=allow_vrt, allow_remote=allow_remote)
         for g in groups.values()
     ]
     if bands:
         layers = _select(layers, list(groups.values()), bands, allow_vrt, allow_remote)
+    _tell_gaps(layers)
     return reduce(and_, layers)
+
+
+def _refuse_labels(paths: Sequence[str], headers: Mapping[str, RasterHeader]) -> None:
+    """Refuse folders that hold labels beside images; a file that is named itself is meant as an image."""
+    labels = [f for f, header in headers.items() if f not in paths and looks_like_labels(header)]
+    if not labels or len(labels) == len(headers):
+        return
+    raise BadInput(
+        explain(
+            "some files of the folder look like labels (a palette or class names), some like images",
+            where=", ".join(labels[:10]),
+            fix="list the image files, or write a pattern such as --images FOLDER/scene_b*.tif",
+        )
+    )
+
+
+def _tell_gaps(layers: Sequence[GeoDataset]) -> None:
+    """Tell of layers that cover less than the first; footprints are known already, so this costs little."""
+    if len(layers) < 2 or any(len(layer.scenes()) > _FEW_SCENES for layer in layers):
+        return
+    grounds = [shapely.union_all([shape for shape, _ in layer.coverage()]) for layer in layers]
+    whole = grounds[0].area
+    for layer, ground in zip(layers[1:], grounds[1:], strict=True):
+        share = grounds[0].intersection(ground).area / whole if whole else 1.0
+        if 0 < share < _ALL:
+            names = ", ".join(band.name for band in layer.bands[:3])
+            _log.warning(
+                "%s covers %d %% of the images; the rest gets no class", names, math.floor(100 * share)
+            )
 
 
 def _signature(header: RasterHeader) -> tuple[object, ...]:

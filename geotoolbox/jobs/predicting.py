@@ -10,7 +10,7 @@ from pathlib import Path
 from odc.geo.geobox import GeoBox
 
 from geotoolbox.core.cluster import Cluster
-from geotoolbox.core.events import SILENT, Artifact, Event, Log, Reporter
+from geotoolbox.core.events import SILENT, Artifact, Event, Log, Progress, Reporter
 from geotoolbox.core.files import check_apart, check_writable
 from geotoolbox.core.query import Region
 from geotoolbox.datasets import GeoDataset
@@ -22,7 +22,7 @@ from geotoolbox.jobs.results import PredictJobResult, ShardJobResult
 from geotoolbox.jobs.spec import existing
 from geotoolbox.models.bundle import Bundle, load_bundle
 from geotoolbox.models.devices import find_device
-from geotoolbox.models.predictor import Predictor
+from geotoolbox.models.predictor import Predictor, check_bands
 from geotoolbox.prediction import PredictionResult, PredictOptions, Window, predict_scene
 from geotoolbox.prediction.grids import map_grid, pixel_area_m2
 from geotoolbox.prediction.polygons import polygonize
@@ -41,6 +41,7 @@ def predict_job(spec: Spec, events: Reporter) -> PredictJobResult | ShardJobResu
     images = open_images(
         spec.images, bands=spec.bands, allow_vrt=spec.allow_vrt, allow_remote=spec.allow_remote
     )
+    check_bands([b.name for b in bundle.bands], [b.name for b in images.bands], options=True)
     region = open_region(spec.area)
     if spec.shard:
         return _shard(bundle, images, spec, region, events)
@@ -127,8 +128,11 @@ class _Discreet:
     path: str
 
     def emit(self, event: Event) -> None:
-        if not (isinstance(event, Artifact) and event.path == self.path):
-            self.reporter.emit(event)
+        if isinstance(event, Artifact) and event.path == self.path:
+            return
+        if isinstance(event, Progress) and event.message == Path(self.path).name:
+            event = replace(event, message="")
+        self.reporter.emit(event)
 
     @property
     def cancelled(self) -> bool:

@@ -14,7 +14,7 @@ from geotoolbox.errors import BadInput, CannotRead, GeoToolboxError, explain
 from geotoolbox.jobs.registry import find_job
 from geotoolbox.jobs.spec import JobSpec, field_role, validate_spec
 
-__all__ = ["command_line", "read_recipe", "recipe_path", "recipe_text", "write_recipe"]
+__all__ = ["command_line", "read_recipe", "recipe_beside", "recipe_path", "recipe_text", "write_recipe"]
 
 _MAX_BYTES = 10_000_000
 
@@ -54,6 +54,12 @@ def recipe_text(job: str, spec: JobSpec, folder: Path | None = None) -> str:
                 values[name] = list(moved) if isinstance(moved, tuple) else moved
     content = {"geotoolbox": __version__, "job": job, "spec": values}
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def recipe_beside(job: str, spec: JobSpec, recipe: Path, report: str | Path) -> tuple[str, str]:
+    """Return what a report shows: the recipe, its paths as seen from the report, and the name of its file likewise."""
+    folder = Path(report).parent
+    return recipe_text(job, spec, folder), _relative(str(recipe), folder)
 
 
 def write_recipe(job: str, spec: JobSpec, output: str | Path) -> Path:

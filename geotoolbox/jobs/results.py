@@ -6,6 +6,8 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from geotoolbox.errors import explain
+
 __all__ = [
     "EvaluateJobResult",
     "FileResult",
@@ -20,6 +22,11 @@ __all__ = [
 @dataclass(frozen=True, slots=True)
 class JobResult:
     """The base of all results."""
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the input, where the job is done all the same; empty when nothing is."""
+        return ""
 
     def summary(self) -> str:
         """Return what a person wants to read at the end."""
@@ -41,6 +48,20 @@ class TextResult(JobResult):
 
     text: str
     values: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def problem(self) -> str:
+        """Which files have a problem."""
+        bad = [str(row["file"]) for row in self.values.get("files", ()) if "problem" in row]
+        return (
+            explain(
+                "some files have a PROBLEM, told above",
+                where=", ".join(bad),
+                fix="mend them, or leave them out",
+            )
+            if bad
+            else ""
+        )
 
     def summary(self) -> str:
         """Return the text."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
 
@@ -27,6 +28,10 @@ __all__ = [
 ]
 
 Role = Literal["input", "output", "value"]
+
+_ELSEWHERE = re.compile(
+    r"/vsi|[A-Za-z0-9_+.-]{2,}:"
+)  # URLs and GDAL's own names are looked at when they are opened
 
 InputFile = Annotated[str, Field(json_schema_extra={"role": "input"})]
 InputFiles = Annotated[tuple[str, ...], Field(json_schema_extra={"role": "input"})]
@@ -111,7 +116,7 @@ def validate_spec(spec: type[JobSpec], values: dict[str, Any]) -> JobSpec:
 
 
 def check_paths(spec: JobSpec) -> None:
-    """Refuse settings whose outputs are also inputs, or are one file, before anything is read or written.
+    """Refuse inputs that are not there, and outputs that are also inputs or are one file, before anything is loaded.
 
     Raises:
         BadInput: With the path.
@@ -121,6 +126,9 @@ def check_paths(spec: JobSpec) -> None:
         role, value = field_role(type(spec), name), getattr(spec, name)
         if role in paths and value:
             paths[role] += [value] if isinstance(value, str) else value
+    for path in paths["input"]:
+        if not _ELSEWHERE.match(path):
+            existing(path)
     check_apart(paths["output"], paths["input"])
 
 

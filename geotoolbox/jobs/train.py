@@ -32,7 +32,8 @@ class TrainSettings(JobSpec):
     )
     model: str = Field(
         "auto",
-        description="the network: auto, small, unet, deeplabv3plus, fpn, fcn8s, …",
+        description="the network: auto, small, unet, unetplusplus, manet, linknet, fpn, pspnet, deeplabv3, "
+        "deeplabv3plus, pan, upernet, segformer or fcn8s",
         examples=[
             "auto",
             "small",
@@ -52,11 +53,14 @@ class TrainSettings(JobSpec):
     )
     encoder: str | None = Field(
         None,
-        description="the encoder of the network, where it has one: resnet18, …",
+        description="the encoder of the network, where it has one, such as resnet18 (default: resnet18); the whole list: "
+        "https://smp.readthedocs.io/en/latest/encoders.html",
         examples=["resnet18", "resnet34", "resnet50", "mobilenet_v2", "efficientnet-b0"],
     )
     encoder_weights: str | None = Field(
-        None, description="pretrained weights of the encoder: imagenet, …", examples=["imagenet"]
+        None,
+        description="pretrained weights of the encoder, such as imagenet; which there are is in the encoders' list",
+        examples=["imagenet"],
     )
     patch_px: int | None = Field(None, ge=16, le=4096, description="side of a training patch, in pixels")
     batch_size: int | None = Field(None, ge=1, le=4096, description="patches in one step")
@@ -84,7 +88,11 @@ class TrainSettings(JobSpec):
         description="processes that train together, each on its part of every batch: one for each GPU, or several on "
         "the processors; the losses are the same to rounding",
     )
-    resume: bool = Field(True, description="go on from the last checkpoint of a run that was stopped")
+    resume: bool = Field(
+        True,
+        description="go on from the last checkpoint of a run that was stopped; checkpoints stay beside the model, in "
+        "MODEL.work, where the same run made again finds its result: the folder may be deleted",
+    )
     seed: int = Field(0, ge=0, description="one number that repeats the run")
     pictures: int = Field(
         0,

@@ -19,8 +19,9 @@ from geotoolbox.jobs.class_style import restyled
 from geotoolbox.jobs.evaluating import write_text
 from geotoolbox.jobs.layers import check_column, open_images, open_labels, open_region
 from geotoolbox.jobs.pictures import EpochPictures
-from geotoolbox.jobs.recipe import recipe_path, recipe_text, write_recipe
+from geotoolbox.jobs.recipe import recipe_beside, recipe_path, write_recipe
 from geotoolbox.jobs.results import TrainJobResult
+from geotoolbox.jobs.seen_ground import pixel_side
 from geotoolbox.jobs.spec import existing
 from geotoolbox.jobs.train import Spec, TrainSettings
 from geotoolbox.metrics import Scores, compute_scores
@@ -65,7 +66,7 @@ class Training:
         """The scores on the held-out blocks."""
         return compute_scores(self.result.confusion, self.result.bundle.classes.names)
 
-    def report(self, title: str, recipe_yaml: str = "") -> str:
+    def report(self, title: str, recipe_yaml: str = "", recipe_name: str = "") -> str:
         """Return the training report as HTML."""
         result = self.result
         return training_report(
@@ -83,6 +84,7 @@ class Training:
             sources=self.dataset.source_files(),
             notes=[note for note in result.notes if not note.startswith(_TOLD)],
             recipe_yaml=recipe_yaml,
+            recipe_name=recipe_name,
             versions=software_versions() | {"geotoolbox": __version__},
         )
 
@@ -101,7 +103,8 @@ class Training:
     def _split_map(self) -> SplitMap:
         regions = self.split.regions
         crs = next(iter(regions.values())).crs
-        return SplitMap({_LONG.get(name, name): region.geometry for name, region in regions.items()}, crs)
+        areas = {_LONG.get(name, name): region.geometry for name, region in regions.items()}
+        return SplitMap(areas, crs, pixel=pixel_side(self.dataset.scenes()[0].geobox, crs))
 
     def _previews(self) -> list[Preview]:
         model = Predictor(self.result.bundle)
@@ -190,7 +193,7 @@ def train_job(spec: Spec, events: Reporter) -> TrainJobResult:
     recipe = recipe_path(output, "train")
     if first:
         write_recipe("train", spec, output)
-        html = done.report(output.stem, recipe_text("train", spec))
+        html = done.report(output.stem, *recipe_beside("train", spec, recipe, report_path))
         replace(done.result.bundle, report_html=html).save(output)
         write_text(report_path, html)
     events.emit(Artifact("model", str(output)))

@@ -170,7 +170,7 @@ def assess_accuracy(
         sample = replace(sample, strata=tuple(names))
     ratios = _Ratios(sample, z_value(confidence_percent), finite_population)
     shares, errors = estimate_cells(sample, finite_population=finite_population)
-    users, producers = ratios.users(), ratios.producers()
+    users, producers, areas = ratios.users(), ratios.producers(), ratios.areas()
     return AccuracyEstimate(
         names=tuple(names),
         points=sample.counts.sum(axis=0),
@@ -181,15 +181,16 @@ def assess_accuracy(
         producers=producers,
         f1=ratios.overlaps(2.0),
         iou=ratios.overlaps(1.0),
-        area_shares=tuple(ratios.of(truly) for truly in ratios.truly),
+        area_shares=areas,
         total_area_ha=total_area_ha,
         map_shares=_map_shares(sample, shares) if map_shares is None else tuple(map(float, map_shares)),
         confidence_percent=confidence_percent,
-        notes=_notes(sample, names, users, producers),
+        notes=_notes(sample, names, users, producers, areas),
     )
 
 
 _NO_MAP, _NO_TRUTH = "no sample point has this map class", "no sample point has this reference class"
+_NOT_MET = "no point was of this class"
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +236,17 @@ class _Ratios:
         """Producer's accuracy."""
         return tuple(self.of(m * t, t, _NO_TRUTH) for m, t in zip(self.mapped, self.truly, strict=True))
 
+    def areas(self) -> tuple[Estimate, ...]:
+        """The share of the ground of each class; unknown, and not 0, where no point met it and ground was left out."""
+        met = self.sample.counts.sum(axis=(0, 1)) > 0
+        whole = not self.sample.open_fraction(self.finite_population)[self.sample.stratum_sizes > 0].any()
+        unknown = Estimate(math.nan, math.nan, math.nan, math.nan, _NOT_MET)
+        found = [self.of(truly) for truly in self.truly]
+        return tuple(
+            one if known or whole or math.isnan(one.value) else unknown
+            for one, known in zip(found, met, strict=True)
+        )
+
     def overlaps(self, weight: float) -> tuple[Estimate, ...]:
         """F1 (weight 2) or IoU (weight 1): undefined where no point truly is of the class."""
         present = self.sample.counts.sum(axis=(0, 1)) > 0
@@ -252,14 +264,14 @@ def _map_shares(sample: DesignSample, shares: Floats) -> tuple[float, ...]:
 
 
 def _notes(
-    sample: DesignSample, names: Sequence[str], users: Sequence[Estimate], producers: Sequence[Estimate]
+    sample: DesignSample,
+    names: Sequence[str],
+    users: Sequence[Estimate],
+    producers: Sequence[Estimate],
+    areas: Sequence[Estimate],
 ) -> tuple[str, ...]:
-    notes = [
-        f"{what} accuracy of {name}: {e.reason}."
-        for what, row in (("User's", users), ("Producer's", producers))
-        for name, e in zip(names, row, strict=True)
-        if e.reason
-    ]
+    kinds = (("User's", users), ("Producer's", producers))
+    notes = [text for what, row in kinds if (text := _reasons(f"{what} accuracy", names, row))]
     certain = [
         f"{name} ({int(n)} points)"
         for name, n, e in zip(names, sample.counts.sum(axis=(0, 2)), users, strict=True)
@@ -280,7 +292,23 @@ def _notes(
             f"Intervals that reach below 0 or above 1 show that the sample is small for: {', '.join(wide)}. "
             "They are left as the formulas give them."
         )
+    below = [n for n, e in zip(names, areas, strict=True) if e.low < 0]
+    if below:
+        notes.append(
+            f"The area's interval reaches below 0 for: {', '.join(below)}. It is left as the formula gives it, the estimate "
+            "± its half-width, as in Olofsson et al. (2014); no area is below 0, so the sample is too small for this class."
+        )
     return tuple(notes)
+
+
+def _reasons(what: str, names: Sequence[str], row: Sequence[Estimate]) -> str:
+    """Say in one sentence why some classes have no number, those with the same reason together."""
+    groups: dict[str, list[str]] = {}
+    for name, one in zip(names, row, strict=True):
+        if one.reason:
+            groups.setdefault(one.reason, []).append(name)
+    said = "; of ".join(f"{', '.join(members)}: {why}" for why, members in groups.items())
+    return f"{what} of {said}." if said else ""
 
 
 def _null(value: float) -> float | None:

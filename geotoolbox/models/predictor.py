@@ -91,8 +91,13 @@ class Predictor:
             )
 
 
-def check_bands(expected: Sequence[str], found: Sequence[str]) -> None:
+def check_bands(expected: Sequence[str], found: Sequence[str], *, options: bool = False) -> None:
     """Compare the bands at hand with those of a model.
+
+    Args:
+        expected: The model's bands, in order.
+        found: The images' bands, in order.
+        options: Whether the message names the options of the command line, rather than Python's arguments.
 
     Raises:
         BandMismatch: When they differ in count, names or order; the message has both lists.
@@ -105,20 +110,33 @@ def check_bands(expected: Sequence[str], found: Sequence[str]) -> None:
     """
     if tuple(expected) == tuple(found):
         return
+    missing = [name for name in expected if name not in found]
+    choice = "--bands " + " ".join(expected) if options else f"bands={list(expected)!r}"
+    door = "--images" if options else "the images"
+    fix = f"choose bands by name and order: {choice}"
     if sorted(expected) == sorted(found):
         what = "the bands stand in another order than the model's"
-    elif len(expected) != len(found):
+    elif not missing:
         what = f"the model reads {len(expected)} bands, the images have {len(found)}"
+    elif len(found) == len(expected):
+        what = f"the bands are not those of the model; missing: {', '.join(missing)}"
+        fix = f"if they are the same bands under other names, name them in order: {choice}; else use images that have them"
     else:
-        what = "the bands are not those of the model"
+        what = f"the images lack what the model reads: {', '.join(missing)}"
+        which = "its file" if len(missing) == 1 else "their files"
+        fix = f"{_are_missing(missing)}: add {which} to {door}"
     raise BandMismatch(
         explain(
             what,
             got=", ".join(found) or "no band",
             expected=", ".join(expected),
-            fix="choose bands by name and order, for example bands=[" + ", ".join(map(repr, expected)) + "]",
+            fix=fix,
         )
     )
+
+
+def _are_missing(names: Sequence[str]) -> str:
+    return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} missing"
 
 
 def _check_counts(bundle: Bundle) -> None:

@@ -44,6 +44,7 @@ def accuracy_report(
     kappa: bool = False,
     sources: Sequence[str] = (),
     recipe_yaml: str = "",
+    recipe_name: str = "",
     versions: Mapping[str, str] | None = None,
     created: datetime | None = None,
 ) -> str:
@@ -56,7 +57,8 @@ def accuracy_report(
         design: Sample and estimator, in words.
         kappa: Whether kappa is shown, with the note why better not.
         sources: The files used.
-        recipe_yaml: The recipe that repeats the run.
+        recipe_yaml: The recipe that repeats the run, with paths as seen from the report.
+        recipe_name: The file that holds it, as seen from the report; empty where there is none.
         versions: Package versions, by name.
         created: When; now when None.
 
@@ -74,26 +76,31 @@ def accuracy_report(
     tiles, summary = _tiles(estimate, level), _summary(estimate, level)
     return render_report(
         frame("Accuracy assessment", title, summary, tiles=tiles, sections=sections, notes=estimate.notes,
-              recipe_yaml=recipe_yaml, versions=versions, created=created)
+              recipe_yaml=recipe_yaml, recipe_name=recipe_name, versions=versions, created=created)
     )  # fmt: skip
 
 
 def plot_class_accuracies(
-    estimate: AccuracyEstimate, classes: ClassTable, *, ax: Axes | None = None, theme: Theme = LIGHT
+    estimate: AccuracyEstimate,
+    classes: ClassTable,
+    *,
+    by_size: bool = True,
+    ax: Axes | None = None,
+    theme: Theme = LIGHT,
 ) -> Axes:
-    """Draw user's and producer's accuracy of each class with their intervals, the largest class on top.
+    """Draw user's and producer's accuracy of each class with their intervals.
 
     Args:
         estimate: Of the K classes.
         classes: The K classes.
+        by_size: Whether the largest class stands on top; else the classes keep their order.
         ax: Where to draw; a new figure when None.
         theme: Colours of lines and text.
     """
     k = len(classes)
     ax = new_axes(ax, theme, (6.4, 1.1 + 0.5 * k))
-    order = np.argsort(
-        [-e.value if math.isfinite(e.value) else math.inf for e in estimate.area_shares], kind="stable"
-    )
+    sizes = [e.value if math.isfinite(e.value) else -math.inf for e in estimate.area_shares]
+    order = np.argsort([-size if by_size else 0 for size in sizes], kind="stable")
     for place, i in enumerate(order):
         color = rgb(classes.colors[i])
         for offset, marker, one in ((-0.14, "o", estimate.users[i]), (0.14, "D", estimate.producers[i])):
@@ -119,7 +126,9 @@ def plot_class_accuracies(
     ax.grid(axis="x", color=theme.line, linewidth=0.6)
     ax.set_axisbelow(True)
     ax.tick_params(axis="y", length=0)
-    label_outside(ax, theme, "accuracy, with its interval")
+    known = [e for e in (*estimate.users, *estimate.producers) if math.isfinite(e.standard_error)]
+    cut = ", drawn from 0 to 100 %" if any(e.low < 0 or e.high > 1 for e in known) else ""
+    label_outside(ax, theme, f"accuracy, with its interval{cut}")
     handles = [
         ax.plot([], [], marker, color=theme.muted, markersize=7, linestyle="none", label=name)[0]
         for marker, name in (("o", "user's accuracy"), ("D", "producer's accuracy"))
@@ -180,18 +189,19 @@ def _tiles(found: AccuracyEstimate, level: str) -> list[Tile]:
 def _area_section(found: AccuracyEstimate, classes: ClassTable, level: str) -> Section:
     if not math.isfinite(found.total_area_ha):
         return Section("Areas", [])
-    figure = plot_area_estimates(found.area_estimates(classes), theme=PAGE)
+    figure = plot_area_estimates(found.area_estimates(classes), by_size=False, theme=PAGE)
     rows = []
     alt = []
     for i, (name, area) in enumerate(zip(found.names, found.areas_ha, strict=True)):
         mapped = found.map_shares[i] * found.total_area_ha
-        alt.append(f"{name} {_ha(area.value)} ± {_ha(area.half_width)} ha")
+        known = math.isfinite(area.value)
+        alt.append(f"{name} " + (f"{_ha(area.value)} ± {_ha(area.half_width)} ha" if known else "not known"))
         rows.append(
             [
                 Cell(name, color=classes.colors[i]),
-                Cell(_ha(area.value), area.value, area.reason, strong=True),
-                Cell(_ha(area.half_width), area.half_width),
-                Cell(percent(found.area_shares[i].value), found.area_shares[i].value),
+                Cell(_ha(area.value), area.value, area.reason if known else "", strong=True),
+                Cell(_ha(area.half_width) if known else area.reason, area.half_width),
+                Cell(_percent(found.area_shares[i].value), found.area_shares[i].value),
                 Cell(_ha(mapped), mapped),
             ]
         )
@@ -249,7 +259,7 @@ def _class_section(found: AccuracyEstimate, classes: ClassTable, level: str) -> 
         "True points": "Sample points that truly are this class.",
     }
     meanings |= {"F1": ACCURACY_MEANINGS["f1"], "IoU": ACCURACY_MEANINGS["iou"]}
-    figure = plot_class_accuracies(found, classes, theme=PAGE)
+    figure = plot_class_accuracies(found, classes, by_size=False, theme=PAGE)
     table = Table(f"Accuracy of each class, ± half of the {level} interval", columns, rows, meanings)
     return Section("Class by class", [Picture(figure, alt), table])
 
@@ -266,7 +276,7 @@ def _matrix_section(found: AccuracyEstimate, classes: ClassTable) -> Section:
                 Cell(percent(found.map_shares[i], 2), found.map_shares[i]),
             ]
         )
-    truth = [Cell(percent(e.value, 2), e.value, strong=True) for e in found.area_shares]
+    truth = [Cell(_percent(e.value, 2), e.value, e.reason, strong=True) for e in found.area_shares]
     rows.append([Cell("Truly", strong=True), *truth, Cell("100 %", 1.0)])
     points = [
         [
@@ -318,6 +328,10 @@ def _meaning_section(level: str) -> Section:
         "allocation": "Allocation disagreement", "interval": f"{level} interval",
     }  # fmt: skip
     return Section("What each number means", [Terms({t: ACCURACY_MEANINGS[k] for k, t in titles.items()})])
+
+
+def _percent(value: float, digits: int = 1) -> str:
+    return "–" if math.isnan(value) else percent(value, digits)
 
 
 def _ha(value: float) -> str:

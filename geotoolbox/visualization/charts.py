@@ -33,18 +33,26 @@ __all__ = ["plot_baselines", "plot_class_balance", "plot_history", "plot_scores"
 _DASHES = ("-", "--", "-.", ":")
 
 
-def plot_scores(scores: Scores, classes: ClassTable, *, ax: Axes | None = None, theme: Theme = LIGHT) -> Axes:
+def plot_scores(
+    scores: Scores,
+    classes: ClassTable,
+    *,
+    by_size: bool = True,
+    ax: Axes | None = None,
+    theme: Theme = LIGHT,
+) -> Axes:
     """Draw each class's IoU as a bar, with its precision and recall as marks, the most frequent class on top.
 
     Args:
         scores: Of the K classes.
         classes: The K classes.
+        by_size: Whether the most frequent class stands on top; else the classes keep their order.
         ax: Where to draw; a new figure when None.
         theme: Colours of lines and text.
     """
     k = len(classes)
     ax = new_axes(ax, theme, (6.2, 0.9 + 0.36 * k))
-    order = np.argsort([-n for n in scores.support], kind="stable")
+    order = np.argsort([-n if by_size else 0 for n in scores.support], kind="stable")
     for place, index in enumerate(order):
         iou, precision, recall = scores.iou[index], scores.precision[index], scores.recall[index]
         if np.isfinite(iou):

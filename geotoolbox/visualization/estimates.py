@@ -20,14 +20,16 @@ def plot_area_estimates(
     estimates: Sequence[AreaEstimate],
     *,
     log: bool = False,
+    by_size: bool = True,
     ax: Axes | None = None,
     theme: Theme = LIGHT,
 ) -> Axes:
     """Draw the area of each class with its confidence interval, beside what counting the map's pixels gives.
 
     Args:
-        estimates: From a probability sample; the largest area stands on top.
+        estimates: From a probability sample.
         log: Whether the axis is logarithmic, where areas differ by orders of magnitude.
+        by_size: Whether the largest area stands on top; else the estimates keep their order.
         ax: Where to draw; a new figure when None.
         theme: Colours of lines and text.
 
@@ -37,12 +39,14 @@ def plot_area_estimates(
     if not estimates:
         raise BadInput(explain("there is no estimate to draw", got="none", expected="at least one class"))
     ax = new_axes(ax, theme, (6.4, 1.0 + 0.42 * len(estimates)))
-    rows = sorted(estimates, key=lambda e: -e.area_ha if math.isfinite(e.area_ha) else math.inf)
+    rows = list(estimates)
+    if by_size:
+        rows.sort(key=lambda e: -e.area_ha if math.isfinite(e.area_ha) else math.inf)
     largest = max(
         (v for e in rows for v in (e.area_ha, e.ci_high, e.map_area_ha) if math.isfinite(v)), default=1.0
     )
     for place, one in enumerate(rows):
-        _row(ax, place, one, theme)
+        _row(ax, place, one, theme, largest)
     ax.set_yticks(range(len(rows)), [plain(e.name, 28) for e in rows])
     ax.set_ylim(len(rows) - 0.45, -0.55)
     if log:
@@ -59,10 +63,13 @@ def plot_area_estimates(
     return ax
 
 
-def _row(ax: Axes, place: int, one: AreaEstimate, theme: Theme) -> None:
+def _row(ax: Axes, place: int, one: AreaEstimate, theme: Theme, largest: float) -> None:
     if not math.isfinite(one.area_ha):
-        ax.text(0, place, " no estimate: no sample in this class", va="center", fontsize=8.5, color=theme.muted,
-                style="italic")  # fmt: skip
+        beside = one.map_area_ha if math.isfinite(one.map_area_ha) else 0.0
+        right = beside < 0.6 * largest  # of the mark, unless that stands far to the right
+        ax.annotate("no estimate: no sample in this class", (beside, place), (8 if right else -8, 0),
+                    textcoords="offset points", va="center", ha="left" if right else "right", fontsize=8.5,
+                    color=theme.muted, style="italic")  # fmt: skip
     else:
         if np.isfinite([one.ci_low, one.ci_high]).all():
             ax.plot(

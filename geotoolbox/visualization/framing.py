@@ -24,7 +24,7 @@ from geotoolbox.visualization.report import (
     Tile,
     render_report,
 )
-from geotoolbox.visualization.wording import BaselineLike, majority_baseline, number, percent, share
+from geotoolbox.visualization.wording import BaselineLike, called, majority_baseline, number, percent, share
 
 __all__ = ["as_sentence", "footer", "frame", "key_tiles", "noted", "picture_section", "repeat_section", "source_tables",
            "with_majority", "within_limit"]  # fmt: skip
@@ -49,6 +49,7 @@ def with_majority(scores: Scores, baselines: Sequence[BaselineLike]) -> list[Bas
 def key_tiles(scores: Scores, baselines: Sequence[BaselineLike], pixels: str) -> list[Tile]:
     """Return the numbers to see at a glance; ``pixels`` says which pixels were counted."""
     known = [b for b in baselines if np.isfinite(b.overall_accuracy)]
+    beaten = called(known[0].name) if len(known) == 1 else "the best baseline"
     tiles = []
     for label, value, key, text in (
         ("Overall accuracy", scores.overall_accuracy, "overall_accuracy", percent(scores.overall_accuracy)),
@@ -58,7 +59,7 @@ def key_tiles(scores: Scores, baselines: Sequence[BaselineLike], pixels: str) ->
         gain = value - best
         if np.isfinite(gain):
             size = f"{100 * abs(gain):.1f} points" if key == "overall_accuracy" else f"{abs(gain):.3f}"
-            detail = f"{size} {'above' if gain > 0 else 'below'} the best baseline"
+            detail = f"{size} {'above' if gain > 0 else 'below'} {beaten}"
             tone = "good" if gain > 0 else "bad"
         else:
             detail, tone = "", ""
@@ -107,12 +108,13 @@ def frame(
     sections: Sequence[Section],
     notes: Sequence[str] = (),
     recipe_yaml: str = "",
+    recipe_name: str = "",
     versions: Mapping[str, str] | None = None,
     created: datetime | None = None,
 ) -> Report:
     """Put a report together: warnings first, sections that have anything, how to repeat it, and when it was made."""
     known = versions or {}
-    filled = [s for s in (*sections, repeat_section(recipe_yaml, known)) if s.blocks]
+    filled = [s for s in (*sections, repeat_section(recipe_yaml, known, recipe_name)) if s.blocks]
     return Report(kind, title, summary, tiles, noted(notes, filled), footer(created, known))
 
 
@@ -129,12 +131,16 @@ def as_sentence(text: str) -> str:
     return start if not start or start[-1] in ".!?…" else f"{start}."
 
 
-def repeat_section(recipe_yaml: str, versions: Mapping[str, str]) -> Section:
+def repeat_section(recipe_yaml: str, versions: Mapping[str, str], recipe_name: str = "") -> Section:
     """Show the recipe and the versions, so that the run can be repeated."""
     blocks: list[Block] = []
     if recipe_yaml:
+        said = "Save this as recipe.yaml beside this report, and there run: geotoolbox run recipe.yaml"
+        if recipe_name:
+            where = "beside this report" if "/" not in recipe_name else "as seen from this report's folder"
+            said = f"This recipe is the file {recipe_name} ({where}). There run: geotoolbox run {recipe_name}"
         blocks += [
-            Paragraph("Save this as recipe.yaml and run: geotoolbox run recipe.yaml"),
+            Paragraph(said),
             Code(recipe_yaml, "Recipe"),
         ]
     return Section("Repeat it", [*blocks, *facts_block(versions)])

@@ -67,11 +67,12 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class SplitMap:
-    """Where was trained, validated and tested: polygons by name, all in one CRS."""
+    """Where was trained, validated and tested: polygons by name, all in one CRS, with a pixel's side in its units."""
 
     areas: Mapping[str, BaseGeometry]
     crs: str
     footprints: Sequence[BaseGeometry] = ()
+    pixel: float = 0.0
 
 
 def preview_section(previews: Sequence[Preview], classes: ClassTable, longest_px: int) -> list[Block]:
@@ -121,16 +122,16 @@ def class_section(scores: Scores, classes: ClassTable) -> Section:
         f"{n} {'undefined' if math.isnan(v) else f'{v:.2f}'}"
         for n, v in zip(scores.names, scores.iou, strict=True)
     )
-    figure = plot_scores(scores, classes, theme=PAGE)
+    figure = plot_scores(scores, classes, by_size=False, theme=PAGE)  # the matrix's order
     notes: list[Block] = [Note(text, "warning") for text in weak_points(scores)]
     return Section("Class by class", [Picture(figure, alt), score_table(scores, classes), *notes])
 
 
 def score_table(scores: Scores, classes: ClassTable) -> Table:
-    """Put the scores of each class, and their means, into a table; the most frequent class first."""
+    """Put the scores of each class, and their means, into a table, in the classes' order."""
     heads = {"Precision": "precision", "Recall": "recall", "F1": "f1", "IoU": "iou"}
     rows = []
-    for i in sorted(range(len(classes)), key=lambda i: -scores.support[i]):
+    for i in range(len(classes)):
         row = [Cell(scores.names[i], color=classes.colors[i])]
         for key in heads.values():
             value = getattr(scores, key)[i]
@@ -189,8 +190,10 @@ def _largest_confusions(counts: NDArray[Any], classes: ClassTable, limit: int = 
     return [f"Of the {number(wrong)} wrong pixels, most are " + ", ".join(parts) + "."]
 
 
-def baseline_section(scores: Scores, baselines: Sequence[BaselineLike], name: str) -> Section:
-    """Compare with simple baselines on the same pixels."""
+def baseline_section(
+    scores: Scores, baselines: Sequence[BaselineLike], name: str, in_training: str = ""
+) -> Section:
+    """Compare with simple baselines on the same pixels; ``in_training`` says how others did on other pixels."""
     rows = [(name, scores.overall_accuracy, scores.mean_iou)]
     rows += [(b.name, b.overall_accuracy, b.mean_iou) for b in baselines]
     figure = plot_baselines([(n[:1].upper() + n[1:], a, m) for n, a, m in rows], theme=PAGE)
@@ -212,7 +215,12 @@ def baseline_section(scores: Scores, baselines: Sequence[BaselineLike], name: st
     said = "A map is worth its effort when it beats something simple on the very same pixels."
     return Section(
         "Against simple baselines",
-        [Paragraph(said), Picture(figure, alt), Table("Baselines", columns, cells)],
+        [
+            Paragraph(said),
+            Picture(figure, alt),
+            Table("Baselines", columns, cells),
+            *([Paragraph(in_training)] if in_training else []),
+        ],
     )
 
 

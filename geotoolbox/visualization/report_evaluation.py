@@ -60,6 +60,8 @@ def evaluation_report(
     baselines: Sequence[BaselineLike] = (),
     previews: Sequence[Preview] = (),
     held_out: bool | None = None,
+    trained_share: float | None = None,
+    in_training: str = "",
     area: str = "",
     unlabelled_px: int = 0,
     unmapped_px: int = 0,
@@ -79,6 +81,7 @@ def evaluation_report(
     sources: Sequence[str] = (),
     notes: Sequence[str] = (),
     recipe_yaml: str = "",
+    recipe_name: str = "",
     versions: Mapping[str, str] | None = None,
     created: datetime | None = None,
 ) -> str:
@@ -91,6 +94,8 @@ def evaluation_report(
         baselines: How simple methods do on the same pixels; the majority class is added when missing.
         previews: Pictures of map and reference.
         held_out: Whether the pixels were kept from training; None when that is not known.
+        trained_share: Share of the map's ground here that was trained on, where known.
+        in_training: How the model and its baselines did in training, in words; empty where not known.
         area: The area that was compared, in words; empty for all.
         unlabelled_px: Map pixels without a reference.
         unmapped_px: Reference pixels without a map.
@@ -109,7 +114,8 @@ def evaluation_report(
         facts: What else to tell.
         sources: The files compared.
         notes: Warnings that came up.
-        recipe_yaml: The recipe that repeats the run.
+        recipe_yaml: The recipe that repeats the run, with paths as seen from the report.
+        recipe_name: The file that holds it, as seen from the report; empty where there is none.
         versions: Package versions, by name.
         created: When; now when None.
 
@@ -129,7 +135,7 @@ def evaluation_report(
         pairs["Compared area"] = f"{number(round(compared_area_m2 / 10_000))} ha"
     pairs["Map pixels without a reference"] = number(unlabelled_px)
     pairs["Reference pixels without a map"] = number(unmapped_px)
-    warnings = [*_held_out_notes(held_out), *notes]
+    warnings = [*_held_out_notes(held_out, trained_share), *notes]
 
     def make(longest_px: int) -> Report:
         compared: list[Block] = [Facts(pairs), *source_tables(sources)]
@@ -145,13 +151,13 @@ def evaluation_report(
             region_section(regions, region_intervals or {}, classes),
             shape_section(boundary, objects, classes),
             certainty_section(classes, curves, calibration, temperature),
-            baseline_section(scores, others, "this map"),
+            baseline_section(scores, others, "this map", in_training),
             Section("What was compared", compared),
             meaning_section(_further(intervals, curves, calibration, boundary, objects)),
         ]
         tiles = key_tiles(scores, others, pixels)
         return frame("Evaluation report", title, summary, tiles=tiles, sections=sections, notes=warnings,
-                     recipe_yaml=recipe_yaml, versions=versions, created=created)  # fmt: skip
+                     recipe_yaml=recipe_yaml, recipe_name=recipe_name, versions=versions, created=created)  # fmt: skip
 
     return within_limit(make)
 
@@ -185,13 +191,16 @@ def _further(
     return found
 
 
-def _held_out_notes(held_out: bool | None) -> list[str]:
+def _held_out_notes(held_out: bool | None, trained_share: float | None) -> list[str]:
     if held_out is None:
         return [
             "It is not known whether the model was trained on these pixels; if it was, the scores flatter it."
         ]
     if not held_out:
-        return [
-            "Some of these pixels were trained on, so the scores flatter the map. Evaluate on an area of its own."
-        ]
+        which = "Some of these pixels"
+        if trained_share is not None:
+            size = f"About {percent(trained_share)}" if trained_share >= 0.001 else "Less than 0.1 %"
+            which = f"{size} of the map's ground here"
+        verb = "was" if trained_share is not None else "were"
+        return [f"{which} {verb} trained on, so the scores flatter the map. Evaluate on an area of its own."]
     return []

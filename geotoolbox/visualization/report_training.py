@@ -72,6 +72,7 @@ def training_report(
     sources: Sequence[str] = (),
     notes: Sequence[str] = (),
     recipe_yaml: str = "",
+    recipe_name: str = "",
     versions: Mapping[str, str] | None = None,
     created: datetime | None = None,
 ) -> str:
@@ -91,7 +92,8 @@ def training_report(
         facts: What else to tell: network, parameters, time, device.
         sources: The files used.
         notes: Warnings that came up.
-        recipe_yaml: The recipe that repeats the run.
+        recipe_yaml: The recipe that repeats the run, with paths as seen from the report.
+        recipe_name: The file that holds it, as seen from the report; empty where there is none.
         versions: Package versions, by name.
         created: When; now when None.
 
@@ -118,7 +120,7 @@ def training_report(
         ]
         tiles = key_tiles(scores, others, "held-out pixels")
         return frame("Training report", title, summary, tiles=tiles, sections=sections, notes=notes,
-                     recipe_yaml=recipe_yaml, versions=versions, created=created)  # fmt: skip
+                     recipe_yaml=recipe_yaml, recipe_name=recipe_name, versions=versions, created=created)  # fmt: skip
 
     return within_limit(make)
 
@@ -201,8 +203,11 @@ def _data_section(
 
 def _split_words(split: SplitMap) -> Block:
     """Say whether the areas lie apart; measured on the polygons, not taken on trust."""
-    pairs = list(combinations(split.areas.items(), 2))
-    shared = [f"{a} and {b}" for (a, one), (b, two) in pairs if one.intersection(two).area > 0]
+    shared = []
+    for (a, one), (b, two) in combinations(split.areas.items(), 2):
+        both = one.intersection(two)  # areas that only touch share a sliver by rounding
+        if not both.buffer(-max(split.pixel / 2, 1e-9 * both.length)).is_empty:
+            shared.append(f"{a} and {b} ({percent(both.area / two.area)} of the latter)")
     if shared:
         text = f"These areas overlap: {', '.join(shared)}. Pixels that were trained on may be in the scores."
         return Note(text, "warning")

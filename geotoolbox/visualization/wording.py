@@ -11,7 +11,7 @@ import numpy as np
 
 from geotoolbox.metrics.scores import Scores
 
-__all__ = ["Baseline", "BaselineLike", "baseline_sentences", "majority_baseline", "number", "percent", "share",
+__all__ = ["Baseline", "BaselineLike", "baseline_sentences", "called", "majority_baseline", "number", "percent", "share",
            "weak_points"]  # fmt: skip
 
 _FEW_PX = 1000
@@ -94,7 +94,7 @@ def baseline_sentences(scores: Scores, baselines: Sequence[BaselineLike], subjec
     points = 100 * (scores.overall_accuracy - best.overall_accuracy)
     gain = scores.mean_iou - best.mean_iou
     figures = f"{percent(best.overall_accuracy)}, mean IoU {share(best.mean_iou)}"
-    name = _called(best.name)
+    name = called(best.name)
     if points > 0 and gain > 0:
         return f"{subject} beats {name} ({figures}) by {points:.1f} points of accuracy and {gain:.3f} of mean IoU."
     if points > 0 or gain > 0:
@@ -103,11 +103,11 @@ def baseline_sentences(scores: Scores, baselines: Sequence[BaselineLike], subjec
     return f"{subject} does not beat {name} ({figures}): it is not worth its effort yet."
 
 
-def _called(name: str) -> str:
+def called(name: str) -> str:
     """Name a baseline within a sentence.
 
     Example:
-        >>> _called("random forest"), _called("everything Forest")
+        >>> called("random forest"), called("everything Forest")
         ('a random forest', 'calling everything Forest')
     """
     if name.startswith("everything "):

@@ -109,10 +109,12 @@ def test_polygons_tell_their_mean_confidence_though_no_raster_of_it_is_wanted(tm
 def test_r34_inspect_names_what_a_file_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = image(tmp_path / "nowhere.tif", crs=None)
     good = image(tmp_path / "good.tif")
-    assert main(["inspect", str(path), str(good)]) == 0
+    assert main(["inspect", str(path), str(good)]) == 2, "one has a problem; all is shown"
     text = capsys.readouterr().out
-    assert "no CRS" in text and "50 × 40 px, 2 band(s) uint16" in text
-    assert "images together: 2 bands (red, nir), 1 scene(s)" in text
+    assert "no CRS" in text and "50 × 40 px, 2 bands uint16" in text and "pixel 30 m\n" in text
+    assert "images together: 2 bands (red, nir), 1 scene" in text
+    assert main(["inspect", str(good)]) == 0
+    capsys.readouterr()
     assert main(["inspect", str(good), str(tmp_path / "gone.gpkg")]) == 2
     assert "gone.gpkg" in said(capsys)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 import shapely
 
 from geotoolbox.cli import main
+from geotoolbox.jobs.accuracy import AccuracyJobResult
 from geotoolbox.metrics import DesignSample, assess_accuracy
 from tests.make import NORTH_UP, UTM12, write_raster
 
@@ -307,3 +309,12 @@ def test_undefined_is_null_for_programs(
     last = capsys.readouterr().out.splitlines()[-1]
     assert "NaN" not in last and json.loads(last)["overall_accuracy"] is None
     assert "undefined" in (tmp_path / "r.html").read_text()
+
+
+def test_the_terminal_says_why_a_class_has_no_area() -> None:
+    classes = [{"name": "bog", "area_ha": {"value": None, "reason": "no point was of this class"}}]
+    areas = {"bog": (math.nan, math.nan), "fen": (2.0, 3.0), "heath": (9.0, 3.0)}
+    said = AccuracyJobResult(0.9, 0.8, 1.0, 50, 95.0, areas, {"classes": classes}).summary()
+    assert "bog    –  (no point was of this class)" in said
+    assert "fen    2.0 ± 3.0 ha  (the interval reaches below 0: few points)" in said
+    assert "heath  9.0 ± 3.0 ha" in said.splitlines()[-1] and "below" not in said.splitlines()[-1]

@@ -56,10 +56,12 @@ def test_train_writes_the_model_its_report_and_its_recipe(trained: Path) -> None
 
 
 def test_law_9_command_line_python_and_recipe_give_the_same_pixels(
-    scene: DemoScene, trained: Path, tmp_path: Path
+    scene: DemoScene, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = tmp_path / "cli.tif"
     assert main([*predict_words(trained, scene, first), "--polygons", str(tmp_path / "cli.gpkg")]) == 0
+    said = capsys.readouterr()
+    assert "write" in said.out + said.err and "confidence" not in said.out + said.err  # nobody asked for it
     images = RasterDataset([str(p) for p in scene.images])
     second = load_model(trained).predict(images, tmp_path / "python.tif")
     assert np.array_equal(pixels(first), pixels(second.path))
@@ -92,6 +94,11 @@ def test_evaluate_writes_numbers_that_the_pixels_bear_out(
     counts = np.array(numbers["confusion"])
     assert numbers["pixels"] == counts.sum() > 1000
     assert numbers["overall_accuracy"] == pytest.approx(np.trace(counts) / counts.sum())
+    page = (tmp_path / "r.html").read_text()
+    assert "When the model was trained, on ground held out then, these labelled correctly: the model " in page
+    assert "random forest" in page and "above calling everything" in page.replace(
+        "below calling", "above calling"
+    )
     labels = RasterDataset(str(scene.label_raster))
     again = evaluate(output, labels).scores
     assert again.pixels > numbers["pixels"]  # the whole map, not the area alone
@@ -160,6 +167,7 @@ def test_inspect_shows_the_good_files_beside_a_bad_one(
 ) -> None:
     bad = tmp_path / "page.tif"
     bad.write_text("<html>not found</html>")
-    assert main(["inspect", str(scene.images[0]), str(bad)]) == 0
-    text = capsys.readouterr().out
+    assert main(["inspect", str(scene.images[0]), str(bad)]) == 2
+    text, last = capsys.readouterr()
+    assert "page.tif" in last
     assert "PROBLEM" in text and "page.tif" in text and "EPSG:32632" in text

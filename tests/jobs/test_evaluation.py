@@ -147,6 +147,7 @@ def test_boundary_and_objects_are_there(numbers: dict[str, Any]) -> None:
 
 def test_report_tells_intervals_and_regions(folder: Path, numbers: dict[str, Any]) -> None:
     page = (folder / "r.html").read_text(encoding="utf-8")
+    assert "the file r.recipe.yaml (beside this report)" in page and "\n  map: map.tif\n" in page
     for caption in ("All compared pixels, with 95 % intervals", "Scores of each region, with 95 % intervals",
                     "Edges of each class", "Objects of each class; the same from an IoU of 0.5 on"):  # fmt: skip
         assert f'<caption class="sr">{caption}</caption>' in page

@@ -127,6 +127,32 @@ def test_a_class_without_reference_points_has_no_producers_accuracy() -> None:
     assert any("Producer's accuracy of water" in note for note in found.notes)
 
 
+def test_a_class_that_no_point_met_has_no_area_and_its_notes_are_one() -> None:
+    found = assess([[9, 0, 0], [10, 0, 0], [10, 0, 0]], [50, 10, 40])
+    for one in found.area_shares[1:]:
+        assert math.isnan(one.value) and one.reason == "no point was of this class"
+    row = found.to_json()["classes"][2]["area_ha"]
+    assert row["value"] is None and row["low"] is None and row["reason"] == "no point was of this class"
+    missing = [n for n in found.notes if n.startswith("Producer's accuracy")]
+    names = ", ".join(found.names[1:])
+    assert missing == [f"Producer's accuracy of {names}: no sample point has this reference class."]
+
+
+def test_a_class_that_is_nowhere_in_ground_drawn_whole_has_no_area_at_all() -> None:
+    stratum = np.array([0, 0, 0])
+    sample = DesignSample.from_points(
+        stratum, stratum, stratum, np.array([3.0]), 2, population_px=np.array([3])
+    )
+    assert assess_accuracy(sample, ("a", "b")).area_shares[1].value == 0
+
+
+def test_an_area_interval_below_0_is_said_and_left() -> None:
+    found = assess([[9, 1, 0], [0, 10, 0], [1, 0, 9]], [900, 1, 99])
+    assert found.area_shares[1].low < 0
+    said = [n for n in found.notes if n.startswith("The area's interval reaches below 0 for: ")]
+    assert len(said) == 1 and found.names[1] in said[0]
+
+
 def test_a_class_that_the_map_lacks_has_no_users_accuracy_but_an_area() -> None:
     found = assess([[8, 1, 1], [1, 8, 1], [0, 0, 0]], [60, 40, 0])
     assert math.isnan(found.users[2].value) and found.users[2].reason == "the map has none of it"

@@ -58,6 +58,13 @@ def test_undefined_has_its_reason_and_text_is_escaped() -> None:
     assert not re.search(r'(src|href)="https?:', html)
 
 
+def test_a_class_that_no_point_met_shows_no_zero() -> None:
+    counts = COUNTS.copy()
+    counts[:, 1] = 0
+    said = words(page(counts))
+    assert "– no point was of this class – " in said
+
+
 def test_kappa_comes_with_its_note() -> None:
     said = words(page(kappa=True))
     assert "0.889" in said and "Pontius" in said

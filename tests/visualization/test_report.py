@@ -374,13 +374,51 @@ def test_evaluation_says_whether_the_pixels_were_held_out() -> None:
 
     assert "held-out pixels" in page(True) and "flatter" not in page(True)
     assert "were trained on, so the scores flatter" in page(False)
+    some = evaluation_report(
+        title="m",
+        classes=TABLE,
+        confusion=COUNTS,
+        held_out=False,
+        trained_share=0.123,
+        in_training="As then.",
+    )
+    assert "About 12.3 % of the map&#x27;s ground here was trained on" in some.replace("'", "&#x27;")
+    assert "As then." in some
     assert "It is not known whether" in page(None)
 
 
 def test_overlapping_split_is_warned_of() -> None:
     areas = {"train": box(0, 0, 20, 10), "test": box(10, 0, 30, 10)}
     page = training_report(title="m", classes=TABLE, confusion=COUNTS, split=SplitMap(areas, "EPSG:32612"))
-    assert "These areas overlap: train and test" in page
+    assert "These areas overlap: train and test (50.0 % of the latter)" in page
+
+
+def test_a_split_that_touches_does_not_overlap() -> None:
+    areas = {"train": box(0, 0, 20 + 1e-9, 10), "test": box(20, 0, 30, 10)}
+    near = {"train": box(0, 0, 20.9, 10), "test": box(20, 0, 30, 10)}
+    for split in (SplitMap(areas, "EPSG:32612"), SplitMap(near, "EPSG:32612", pixel=1.0)):
+        assert "do not overlap" in training_report(title="m", classes=TABLE, confusion=COUNTS, split=split)
+    page = training_report(title="m", classes=TABLE, confusion=COUNTS, split=SplitMap(near, "EPSG:32612"))
+    assert "(9.0 % of the latter)" in page
+
+
+def test_the_only_baseline_is_called_by_its_name() -> None:
+    alone = evaluation_report(title="m", classes=TABLE, confusion=COUNTS)
+    assert "above calling everything" in alone and "best baseline" not in alone
+    two = [Baseline("majority class", 0.1, 0.1), Baseline("random forest", 0.2, 0.2)]
+    page = evaluation_report(title="m", classes=TABLE, confusion=COUNTS, baselines=two)
+    assert "above the best baseline" in page
+
+
+def test_the_recipe_says_where_its_file_is() -> None:
+    def page(name: str) -> str:
+        return evaluation_report(
+            title="m", classes=TABLE, confusion=COUNTS, recipe_yaml="job: x", recipe_name=name
+        )
+
+    assert "Save this as recipe.yaml beside this report" in page("")
+    assert "the file r.recipe.yaml (beside this report)" in page("r.recipe.yaml")
+    assert "There run: geotoolbox run ../m/r.recipe.yaml" in page("../m/r.recipe.yaml")
 
 
 def test_r66_report_of_a_single_class_is_made_and_says_undefined() -> None:
@@ -417,3 +455,14 @@ def test_tables_carry_exact_values_for_the_csv() -> None:
     )
     page = render_report(Report("a", "b", "c", [], [Section("s", [table])]))
     assert f'data-value="{1 / 3}"' in page and 'data-value="NaN"' in page and "(why)" in page
+
+
+def test_a_report_has_one_order_of_classes() -> None:
+    counts = np.diag([2000, 9000, 4000])
+    classes = ClassTable.from_names(["ash", "birch", "cedar"])
+    page = evaluation_report(title="m", classes=classes, confusion=counts)
+    rows = re.findall(r"<tbody>.*?</tbody>", page, re.S)
+    orders = [re.findall(r"<th[^>]*>.*?(ash|birch|cedar)<", r) for r in rows]
+    assert [o for o in orders if len(o) > 1] == [["ash", "birch", "cedar"]] * 2  # the scores and the matrix
+    drawn = re.findall(r">(ash|birch|cedar)</text>", page)
+    assert drawn[:3] == ["ash", "birch", "cedar"]  # the chart, from top to bottom

@@ -222,7 +222,9 @@ class ProcessRun(JobRun):
     def _finish(self) -> None:
         self._drain()
         last = self._last
-        if last is None:
+        if last is None and self._process is not None and self._process.poll() == -signal.SIGTERM:
+            self._end(130, "stopped while it was starting", {})
+        elif last is None:
             self._end(-1, self._why(), {})
         else:
             told = {k: v for k, v in last.items() if k not in ("time", "kind", "exit_code", "message")}

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from qgis.core import QgsRasterLayer
 
 
@@ -39,13 +40,12 @@ def test_the_demo_scene_from_images_to_a_report(server: Any, scene: Path, qgis_a
     assert judged["PIXELS"] == sum(map(sum, numbers["confusion"])) > 1000
 
 
-def test_failures_end_with_1_and_words(server: Any, scene: Path) -> None:
+def test_failures_end_with_1_and_words(server: Any, scene: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = server.call(
         "--json", "run", "geotoolbox:predictsegmentation", "--", f"INPUT={scene / 'image_utm32.tif'}", "MODEL=gone.gtb",
         "OUTPUT=x.tif",
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "") and "no such file" in done.stderr
-    server.environment["GEOTOOLBOX_PYTHON"] = "/no/python"
+    monkeypatch.setitem(server.environment, "GEOTOOLBOX_PYTHON", "/no/python")
     done = server.call("--json", "run", "geotoolbox:checkengine")
-    server.environment.pop("GEOTOOLBOX_PYTHON")
     assert done.returncode == 1 and "cannot be started" in done.stderr
