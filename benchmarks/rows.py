@@ -100,7 +100,7 @@ def native(data: scenes.Data, bench: Bench) -> Rows:
 
 def zones(data: scenes.Data, bench: Bench) -> Rows:
     """All four scenes in two UTM zones: TorchGeo warps those of the second zone onto the first."""
-    job = _job(data, bench, scenes=data.scenes("plain"))
+    job = _job(data, bench, scenes=data.scenes("plain"), turned=True)
     return [_sampled(bench, job, "random over two UTM zones (ours: native in both)", 10)]
 
 

@@ -165,14 +165,14 @@ def moving(lab: Lab, image: Path, rounds: int) -> dict[str, list[float]]:
         box = page.locator(".leaflet-container").first.bounding_box()
         assert box is not None
         middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-        for turn in range(rounds):
-            for act in ("zoom", "pan", "pan", "zoom", "pan"):
+        for _ in range(rounds):
+            for act in ("in", "there", "back", "in", "there", "back", "out", "out"):  # ends where it began
                 page.evaluate(f"() => {TILES}.forEach((t) => (t.dataset.seen = '1'))")
-                if act == "zoom":
+                if act in ("in", "out"):
                     page.mouse.move(*middle)
-                    page.mouse.wheel(0, -240 if turn % 2 == 0 else 240)
+                    page.mouse.wheel(0, -240 if act == "in" else 240)
                 else:
-                    drag(page, middle, (-300, 160) if turn % 2 == 0 else (300, -160))
+                    drag(page, middle, (-300, 160) if act == "there" else (300, -160))
                 page.wait_for_timeout(400)  # the map glides on for a moment
                 page.wait_for_function(f"() => {ALL_TILES}", timeout=30_000)
                 new = f"() => {TILES}.filter((t) => !t.dataset.seen && t.dataset.ms).map((t) => Number(t.dataset.ms))"

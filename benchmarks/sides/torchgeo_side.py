@@ -48,7 +48,17 @@ def _loader(job: Job) -> Any:
         chosen = GridGeoSampler(both, job["size"], job["stride"])
     else:
         chosen = RandomGeoSampler(both, job["size"], count)
+    if job.get("turned"):
+        chosen = _inside(chosen, both)
     return DataLoader(both, batch_size=job["batch"], sampler=chosen, **more)
+
+
+def _inside(sampler: Any, dataset: Any) -> list[Any]:
+    """Draw beforehand, without the windows in the empty corners of turned scenes, on which TorchGeo's datasets raise."""
+    from shapely.geometry import box
+
+    shapes = dataset.index.geometry
+    return [q for q in sampler if shapes.intersects(box(q[0].start, q[1].start, q[0].stop, q[1].stop)).any()]
 
 
 def sampling(job: Job) -> Job:
