@@ -74,14 +74,16 @@ def predict(scene: Path, output: Path, count: int, probabilities: bool) -> dict[
             return torch.softmax(torch.einsum("kc,nchw->nkhw", self.weight, image), dim=1)
 
     start = time.perf_counter()
-    options = PredictOptions(
-        overlap_px=64, probabilities=output.with_name("probabilities.tif") if probabilities else None
+    options = PredictOptions(  # one tile at a time, as the job does on a processor
+        batch_size=1,
+        overlap_px=64,
+        probabilities=output.with_name("probabilities.tif") if probabilities else None,
     )
     result = predict_scene(RasterDataset(str(scene), bands=list(BANDS)), Linear(), output, options=options)
     return {
         "seconds": round(time.perf_counter() - start, 1),
         "predicted_pixels": sum(result.class_pixels.values()),
-        "max_rss_gb": round(peak_bytes() / 1024**3, 3),
+        "max_rss_gb": round(peak_bytes() / 1e9, 3),
         "tiles": result.plan.tiles,
         "block_px": result.plan.block_px,
     }

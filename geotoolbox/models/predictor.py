@@ -122,7 +122,7 @@ def check_bands(expected: Sequence[str], found: Sequence[str], *, options: bool 
         what = f"the bands are not those of the model; missing: {', '.join(missing)}"
         fix = f"if they are the same bands under other names, name them in order: {choice}; else use images that have them"
     else:
-        what = f"the images lack what the model reads: {', '.join(missing)}"
+        what = f"the images lack bands that the model reads: {', '.join(missing)}"
         which = "its file" if len(missing) == 1 else "their files"
         fix = f"{_are_missing(missing)}: add {which} to {door}"
     raise BandMismatch(

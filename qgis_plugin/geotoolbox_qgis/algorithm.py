@@ -261,7 +261,7 @@ class JobAlgorithm(QgsProcessingAlgorithm):
 
         def title(found: re.Match[str]) -> str:
             name = found.group(0).lstrip("-").replace("-", "_").upper()
-            aliases = {"LABEL_COLUMN": "FIELD", "ALLOW_VRT": "INPUT"}
+            aliases = {"LABEL_COLUMN": "FIELD", "ALLOW_VRT": "INPUT", "IMAGES": "INPUT"}
             definition = self.parameterDefinition(aliases.get(name, name))
             return f"'{definition.description()}'" if definition else found.group(0)
 

@@ -168,7 +168,9 @@ def test_r70_other_bands_are_named() -> None:
         predictor.check_bands(["nir", "red"])
     with pytest.raises(BandMismatch, match="reads 2 bands, the images have 3"):
         predictor.check_bands(["red", "nir", "dem"])
-    with pytest.raises(BandMismatch, match=r"lack what the model reads: nir.*nir is missing: add its file"):
+    with pytest.raises(
+        BandMismatch, match=r"lack bands that the model reads: nir.*nir is missing: add its file"
+    ):
         predictor.check_bands(["red"])
     with pytest.raises(BandMismatch, match=r"missing: nir.*name them in order: bands=\['red', 'nir'\]"):
         predictor.check_bands(["red", "swir"])
