@@ -131,15 +131,9 @@ def _part(
     if part.slices is not None:
         return _copy(plan, part, dtype, out)
     assert part.pixels is not None
-    if part.inside and plan.kernel == "nearest":
-        return _nearest(plan, part, dtype, out)
-    if part.inside and plan.kernel == "bilinear":
-        data, valid = _packed(plan, part.window)
-        if valid is None:
-            return _bilinear(plan, part, data, dtype, out), None
-        data = np.ascontiguousarray(data.transpose(2, 0, 1)[: len(plan.source.bands)])
-    else:
-        data, valid = read_window(plan, part.window)
+    if plan.kernel in ("nearest", "bilinear"):
+        return _near(plan, part, part.pixels, dtype, out)
+    data, valid = read_window(plan, part.window)
     u, v = part.pixels.coordinates()
     u, v = u - part.window.col, v - part.window.row
     values, good = _resampled(plan.kernel, data, valid, part.pixels, (u, v))
@@ -147,58 +141,31 @@ def _part(
     return _cast(values[:, :height, :width], dtype, plan.source.path, out), good[:, :height, :width]
 
 
-def _nearest(
-    plan: ReadPlan, part: Part, dtype: np.dtype[Any], out: NDArray[Any] | None
+def _near(
+    plan: ReadPlan, part: Part, pixels: PixelMap, dtype: np.dtype[Any], out: NDArray[Any] | None
 ) -> tuple[NDArray[Any], Bools | None]:
-    """Take the pixels that the target's centres fall in, all of which lie in the source."""
-    assert part.pixels is not None
-    data, valid = read_window(plan, part.window)
-    u, v = part.pixels.moved(kernels.TIE_PX, kernels.TIE_PX).passing_coordinates()
-    fits = out is not None and out.dtype == data.dtype
+    """Take the nearest pixel, or weigh four: compiled loops, straight into the memory that is there."""
+    if plan.kernel == "nearest":
+        data, valid = read_window(plan, part.window)
+        kernel = kernels.nearest
+    else:
+        data, valid = _floats(plan, part.window)
+        kernel = kernels.bilinear
+    u, v = pixels.passing_coordinates()
     corner = (part.window.col, part.window.row)
-    values, here = kernels.nearest_inside(data, valid, u, v, corner, out=out if fits else None)
+    fits = out is not None and out.dtype == data.dtype
+    values, here = kernel(data, valid, u, v, corner, out=out if fits else None)
     return (values if fits else _cast(values, dtype, plan.source.path, out)), here
 
 
-def _packed(plan: ReadPlan, window: SourceWindow) -> tuple[NDArray[Any], Bools | None]:
-    """Read a window as floats, the bands of a pixel side by side: (h, w, lanes), 0 where invalid; not to be kept.
-
-    Returns:
-        Values, of which only as many lanes count as there are bands; and what is valid, (B, h, w), None for all.
-    """
-    bands = len(plan.source.bands)
-    shape = (window.height, window.width, kernels.lanes(bands))
-    room = SCRATCH.array("window", shape, np.float32)
-    done = read_straight(plan, window, room.transpose(2, 0, 1)[:bands])
+def _floats(plan: ReadPlan, window: SourceWindow) -> tuple[NDArray[Any], Bools | None]:
+    """Read a window as floats, (B, h, w), 0 where invalid, not to be kept; and what is valid, None for all."""
+    room = SCRATCH.array("window", (len(plan.source.bands), window.height, window.width), np.float32)
+    done = read_straight(plan, window, room)
     if done is not None:
         return room, done[0]
     values, valid = read_window(plan, window)
-    values = _as_float(values)
-    if values.dtype != room.dtype:
-        room = SCRATCH.array("window 64", shape, values.dtype)
-    room.transpose(2, 0, 1)[:bands] = values
-    return room, valid
-
-
-def _bilinear(
-    plan: ReadPlan, part: Part, data: NDArray[Any], dtype: np.dtype[Any], out: NDArray[Any] | None
-) -> NDArray[Any]:
-    """Interpolate between pixels that are all in the window and valid."""
-    assert part.pixels is not None
-    shape = (len(plan.source.bands), *plan.geobox.shape)
-    corner = (part.window.col, part.window.row)
-    fits = out is not None and out.dtype == data.dtype
-    room = out if fits and out is not None else np.empty(shape, dtype=data.dtype)
-    u, v = part.pixels.passing_coordinates()
-    inner = _has_margin(part.window, (plan.source.geobox.shape[0], plan.source.geobox.shape[1]))
-    values = kernels.bilinear_inside(data, u, v, corner, out=room, inner=inner)
-    return values if fits else _cast(values, dtype, plan.source.path, out)
-
-
-def _has_margin(window: SourceWindow, shape: tuple[int, int]) -> bool:
-    """Tell whether the edges of the source do not cut the window, so that it has the pixels around every place."""
-    right, bottom = window.col + window.width, window.row + window.height
-    return window.col > 0 and window.row > 0 and right < shape[1] and bottom < shape[0]
+    return _as_float(values), valid
 
 
 def _resampled(
@@ -208,14 +175,12 @@ def _resampled(
     pixels: PixelMap,
     places: tuple[NDArray[np.float64], NDArray[np.float64]],
 ) -> tuple[NDArray[Any], Bools]:
-    if kernel == "nearest":
-        return kernels.nearest(data, valid, *places)
     if kernel == "mode":
         return kernels.area_mode(data, valid, *places, pixels.scale_fields())
     data = _as_float(data)
     if kernel == "average":
         return kernels.area_average(data, valid, *places, pixels.scale_fields())
-    return (kernels.bilinear if kernel == "bilinear" else kernels.cubic)(data, valid, *places)
+    return kernels.cubic(data, valid, *places)
 
 
 def _as_float(data: NDArray[Any]) -> NDArray[Any]:

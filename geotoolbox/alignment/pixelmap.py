@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 import pyproj
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from geotoolbox.alignment.axes import Axes, to_pixels
+from geotoolbox.alignment.loops import spread
 from geotoolbox.alignment.nodes import CELL_PX, SMOOTH_PX, between, finer, roughness, spacing
 from geotoolbox.alignment.systems import transformer, wrap_period
 from geotoolbox.core.scratch import SCRATCH
@@ -70,30 +70,24 @@ class PixelMap:
 
     def coordinates(self) -> tuple[Floats, Floats]:
         """Return (u, v) for all pixels, each (H, W), or (1, W) and (H, 1) when separable."""
-        rows, cols = (np.arange(n, dtype=float) for n in self.shape)
-        return self._at(rows, cols)
-
-    def passing_coordinates(self) -> tuple[Floats, Floats]:
-        """As :meth:`coordinates`, of the same bits, in memory that the next call in this thread uses again."""
-        if self.separable or self.step_px < 2:
-            return self.coordinates()
-        u, v = (self._dense(z, name) for z, name in ((self.u, "u"), (self.v, "v")))
+        u, v = (self._dense(z, np.empty(self._size(z))) for z in (self.u, self.v))
         return u, v
 
-    def _dense(self, z: Floats, name: str) -> Floats:
-        """Interpolate at all pixels, each pair of node rows in one go."""
-        height, width = self.shape
-        z = _lerp(z, self.cols, np.arange(width, dtype=float), 1)
-        step, start = self.step_px, int(-self.rows[0])
-        first, last = start // step, -(-(start + height) // step)
-        if start < 0 or last >= self.rows.size:
-            return _lerp(z, self.rows, np.arange(height, dtype=float), 0)
-        out: Floats = SCRATCH.array(f"places {name}", (last - first, step, width), np.float64)
-        with np.errstate(invalid="ignore"):
-            np.multiply((z[first + 1 : last + 1] - z[first:last])[:, None], _parts(step), out=out)
-            out += z[first:last, None]
-        begin = start - first * step
-        return out.reshape(-1, width)[begin : begin + height]
+    def passing_coordinates(self) -> tuple[Floats, Floats]:
+        """As :meth:`coordinates`, in memory that the next call in this thread uses again."""
+        u, v = (
+            self._dense(z, SCRATCH.array(f"places {name}", self._size(z), np.float64))
+            for name, z in (("u", self.u), ("v", self.v))
+        )
+        return u, v
+
+    def _size(self, z: Floats) -> tuple[int, int]:
+        """Return the shape of places that nodes tell: one row or column where those are the same for all."""
+        return (1 if z.shape[0] == 1 else self.shape[0]), (1 if z.shape[1] == 1 else self.shape[1])
+
+    def _dense(self, z: Floats, out: Floats) -> Floats:
+        spread(np.ascontiguousarray(z), _line(self.rows), _line(self.cols), out)
+        return out
 
     def extent(self) -> tuple[float, float, float, float] | None:
         """Return (u min, v min, u max, v max) over all pixel centres; None when none is finite."""
@@ -138,9 +132,6 @@ class PixelMap:
     def zoomed(self, fx: float, fy: float) -> PixelMap:
         """Return the map onto a source whose pixel counts are ``fx`` and ``fy`` times as large."""
         return replace(self, u=self.u * fx, v=self.v * fy, error_px=self.error_px * max(fx, fy))
-
-    def _at(self, rows: Floats, cols: Floats) -> tuple[Floats, Floats]:
-        return tuple(_interpolate(z, self.rows, self.cols, rows, cols) for z in (self.u, self.v))  # type: ignore[return-value]
 
 
 def _mean_step(places: Floats, nodes: Floats) -> float:
@@ -188,48 +179,9 @@ def _tame(scale: Floats) -> Floats:
     return np.where(np.isfinite(scale), np.clip(scale, usual / 8, usual * 8), usual)
 
 
-def _interpolate(z: Floats, node_rows: Floats, node_cols: Floats, rows: Floats, cols: Floats) -> Floats:
-    """Interpolate node values linearly along rows, then along columns."""
-    if z.shape[1] > 1:
-        z = _lerp(z, node_cols, cols, 1)
-    if z.shape[0] > 1:
-        z = _lerp(z, node_rows, rows, 0)
-    return z
-
-
-def _lerp(z: Floats, nodes: Floats, at: Floats, axis: int) -> Floats:
-    if nodes.size == at.size and np.array_equal(nodes, at):
-        return z
-    step = nodes[1] - nodes[0]
-    place = (at - nodes[0]) / step
-    low = np.minimum(np.maximum(np.floor(place), 0), nodes.size - 2).astype(np.intp)
-    part = place - low
-    if axis == 0:
-        return _lerp_rows(z, low, part)
-    first = z[:, low]
-    with np.errstate(invalid="ignore"):
-        difference = z[:, low + 1]
-        difference -= first
-        difference *= part
-        first += difference
-    return first
-
-
-@lru_cache(maxsize=16)
-def _parts(step: int) -> Floats:
-    """Return how far the pixels are from one node to the next, (step, 1)."""
-    parts = np.arange(step)[:, None] / step
-    parts.setflags(write=False)
-    return parts
-
-
-def _lerp_rows(z: Floats, low: NDArray[np.intp], part: Floats) -> Floats:
-    """Interpolate between rows: z[low] + part × (z[low + 1] - z[low])."""
-    out: Floats = np.empty((low.size, z.shape[1]))
-    with np.errstate(invalid="ignore"):
-        np.multiply((z[1:] - z[:-1])[low], part[:, None], out=out)
-        out += z[low]
-    return out
+def _line(nodes: Floats) -> tuple[float, float]:
+    """Return the first of evenly spaced nodes, and their distance."""
+    return float(nodes[0]), float(nodes[1] - nodes[0])
 
 
 def affine_map(source: GeoBox, target: GeoBox) -> PixelMap:
@@ -352,10 +304,10 @@ def _error_of_double(found: PixelMap, near: NDArray[np.bool_]) -> float:
 
     That is the error of twice the step; a straight line of half the span has a quarter of it.
     """
-    rows, cols = found.rows[::2], found.cols[::2]
     worst = 0.0
     for z in (found.u, found.v):
-        guess = _interpolate(z[::2, ::2], rows, cols, found.rows, found.cols)
+        guess = np.empty_like(z)
+        spread(np.ascontiguousarray(z[::2, ::2]), (0.0, 2.0), (0.0, 2.0), guess)
         with np.errstate(invalid="ignore"):
             error = abs(guess - z)[near]
         if error.size:

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import Interleaving
+
+from geotoolbox.core.compiled import compiled
+from geotoolbox.core.scratch import SCRATCH
 
 __all__ = ["PlainBlocks"]
 
@@ -27,40 +29,63 @@ _TYPES = frozenset(
 _OWN_ORDER = b"II" if sys.byteorder == "little" else b"MM"
 
 
-class _Scratch(threading.local):
-    """One buffer for each thread, as large as the largest part of a block so far."""
+@compiled
+def _take_apart(
+    block: NDArray[Any],
+    pixels: tuple[int, int, int],
+    bands: NDArray[np.uintp],
+    fill: Any,
+    out: NDArray[Any],
+    place: tuple[int, int],
+) -> bool:
+    """Copy some columns of rows of pixels into bands; tell whether a value of any band is the fill value.
 
-    def __init__(self) -> None:
-        self.buffer = bytearray(0)
+    Args:
+        block: (rows, columns × D) the bands of a pixel side by side.
+        pixels: D; the first column, and the one after the last.
+        bands: Which of the bands.
+        fill: A value of the type of ``block``.
+        out: (B, H, W).
+        place: Row and column in ``out`` where they go.
+    """
+    depth, start, stop = pixels
+    cols = stop - start
+    values = np.empty(cols * depth, out.dtype)
+    met = False
+    for row in range(block.shape[0]):
+        line = block[row, start * depth : stop * depth]
+        for n in range(values.size):
+            met |= line[n] == fill
+            values[n] = line[n]
+        for band in range(bands.size):
+            goal = out[band, place[0] + row, place[1] : place[1] + cols]
+            for col in range(cols):
+                goal[col] = values[np.uintp(col) * np.uintp(depth) + bands[band]]
+    return met
 
-    def view(self, size: int) -> memoryview:
-        if len(self.buffer) < size:
-            self.buffer = bytearray(size)
-        return memoryview(self.buffer)[:size]
+
+_STRIP_BYTES = (
+    256 * 1024
+)  # read so much at a time: it is still in the processor's own cache when it is taken apart
 
 
-_SCRATCH = _Scratch()
+def _fill_in(value: float | None, dtype: np.dtype[Any]) -> Any:
+    """Return the fill value in a file's type, None where no value of that type can be it."""
+    if value is None or dtype.kind == "f" or not float(value).is_integer():
+        return None
+    limits = np.iinfo(dtype)
+    return dtype.type(int(value)) if limits.min <= value <= limits.max else None
 
 
-class _Fill:
-    """Looks for a fill value in what is read. It may say "met" where there is none, never the other way round."""
+class _Part(NamedTuple):
+    """Rows and columns of a block (the last ones excluded), and the row and column that they have in the window."""
 
-    def __init__(self, value: float | None, dtype: np.dtype[Any]) -> None:
-        self.met = dtype.kind == "f"  # where NaN and infinity count too, and equality has a tolerance
-        self._value: Any = None
-        if value is None or self.met or not float(value).is_integer():
-            return
-        limits = np.iinfo(dtype)
-        if limits.min <= value <= limits.max:
-            self._value = dtype.type(int(value))
-            self._lowest = bool(value == limits.min)
-
-    def look(self, values: NDArray[Any]) -> None:
-        """Take note of some values."""
-        if self._value is None or self.met:
-            return
-        # One pass without a temporary array where the fill value is the least possible, as 0 most often is.
-        self.met = bool(values.min() == self._value if self._lowest else (values == self._value).any())
+    first: int
+    last: int
+    start: int
+    stop: int
+    row: int
+    col: int
 
 
 class PlainBlocks:
@@ -77,7 +102,6 @@ class PlainBlocks:
         self._dtype = np.dtype(dataset.dtypes[0])
         self._pixel = dataset.interleaving is Interleaving.pixel and dataset.count > 1
         self._depth = dataset.count if self._pixel else 1
-        self._all = tuple(range(1, dataset.count + 1))
         self._offsets: dict[tuple[int, int, int], int | None] = {}
         self._file = os.open(path, os.O_RDONLY)
 
@@ -116,7 +140,7 @@ class PlainBlocks:
             a file that is too short).
         """
         out = np.empty((len(bands), height, width), dtype=self._dtype)
-        return out if self._fill(bands, (row, col, height, width), out, None) else None
+        return None if self._fill(bands, (row, col, height, width), out, None) is None else out
 
     def copy(
         self, bands: Sequence[int], row: int, col: int, out: NDArray[Any], fill: float | None
@@ -133,10 +157,10 @@ class PlainBlocks:
         Returns:
             True where no value can be the fill value, False where one may be; None where GDAL has to read.
         """
-        seen = _Fill(fill, self._dtype)
-        if not self._fill(bands, (row, col, *out.shape[1:]), out, seen):
-            return None
-        return not seen.met
+        wanted = _fill_in(fill, self._dtype)
+        met = self._fill(bands, (row, col, *out.shape[1:]), out, wanted)
+        # NaN and infinity are no data too, and equality of floats has a tolerance: somebody has to look.
+        return None if met is None else not (met or self._dtype.kind == "f")
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -144,67 +168,71 @@ class PlainBlocks:
         return self._dtype
 
     def _fill(
-        self, bands: Sequence[int], window: tuple[int, int, int, int], out: NDArray[Any], seen: _Fill | None
-    ) -> bool:
-        """Copy a window (row, column, height, width) block by block; tell whether that could be done."""
+        self, bands: Sequence[int], window: tuple[int, int, int, int], out: NDArray[Any], fill: Any
+    ) -> bool | None:
+        """Copy a window (row, column, height, width) block by block.
+
+        Returns:
+            Whether the fill value was met; None where the copy could not be done.
+        """
         row, col, height, width = window
+        met = False
         for block_row in range(row // self._rows, (row + height - 1) // self._rows + 1):
             top = block_row * self._rows
             first, last = max(row, top), min(row + height, top + self._rows)
             for block_col in range(col // self._cols, (col + width - 1) // self._cols + 1):
                 left = block_col * self._cols
                 start, stop = max(col, left), min(col + width, left + self._cols)
-                part = out[:, first - row : last - row, start - col : stop - col]
-                place = (first - top, last - top, start - left, stop - left)
-                if not self._block(bands, (block_row, block_col), place, part, seen):
-                    return False
-        return True
+                part = _Part(first - top, last - top, start - left, stop - left, first - row, start - col)
+                found = self._block(bands, (block_row, block_col), part, out, fill)
+                if found is None:
+                    return None
+                met |= found
+        return met
 
     def _block(
-        self,
-        bands: Sequence[int],
-        block: tuple[int, int],
-        place: tuple[int, int, int, int],
-        out: NDArray[Any],
-        seen: _Fill | None,
-    ) -> bool:
-        """Copy a part of one block into ``out``; tell whether that could be done."""
-        first, last, start, stop = place
+        self, bands: Sequence[int], block: tuple[int, int], part: _Part, out: NDArray[Any], fill: Any
+    ) -> bool | None:
+        """Copy a part of a block; returns as :meth:`_fill`."""
         if self._pixel:
-            found = self._lines(1, block, first, last)
-            if found is None:
-                return False
-            whole = found.reshape(last - first, self._cols, self._depth)[:, start:stop]
-            if seen is not None:
-                seen.look(whole)
-            if tuple(bands) == self._all:
-                out[...] = whole.transpose(2, 0, 1)
-                return True
-            for number, band in enumerate(bands):
-                out[number] = whole[:, :, band - 1]
-            return True
+            return self._copy_part((1, *block), bands, part, out, fill)
+        met = False
         for number, band in enumerate(bands):
-            found = self._lines(band, block, first, last)
+            found = self._copy_part((band, *block), (1,), part, out[number : number + 1], fill)
             if found is None:
-                return False
-            plane = found.reshape(last - first, self._cols)[:, start:stop]
-            if seen is not None:
-                seen.look(plane)
-            out[number] = plane
-        return True
+                return None
+            met |= found
+        return met
 
-    def _lines(self, band: int, block: tuple[int, int], first: int, last: int) -> NDArray[Any] | None:
-        offset = self._offset(band, block)
+    def _copy_part(
+        self,
+        block: tuple[int, int, int],
+        bands: Sequence[int],
+        part: _Part,
+        out: NDArray[Any],
+        fill: Any,
+    ) -> bool | None:
+        """Copy from one block that has its bands side by side, some rows at a time; returns as :meth:`_fill`."""
+        offset = self._offset(block[0], block[1:])
         if offset is None:
             return None
-        line = self._cols * self._depth * self._dtype.itemsize
-        view = _SCRATCH.view((last - first) * line)
-        try:
-            if os.preadv(self._file, [view], offset + first * line) < len(view):
+        chosen = np.array(bands, dtype=np.uintp) - np.uintp(1)
+        values = self._cols * self._depth
+        rows = max(1, _STRIP_BYTES // (values * self._dtype.itemsize))
+        wanted, met = (self._dtype.type(0) if fill is None else fill), False
+        for top in range(part.first, part.last, rows):
+            lines = SCRATCH.array("rows of a block", (min(rows, part.last - top), values), self._dtype)
+            if not self._read(lines, offset + top * values * self._dtype.itemsize):
                 return None
+            place = (part.row + top - part.first, part.col)
+            met |= _take_apart(lines, (self._depth, part.start, part.stop), chosen, wanted, out, place)
+        return met and fill is not None
+
+    def _read(self, out: NDArray[Any], offset: int) -> bool:
+        try:
+            return os.preadv(self._file, [out.data], offset) == out.nbytes
         except OSError:
-            return None
-        return np.frombuffer(view, dtype=self._dtype)
+            return False
 
     def _offset(self, band: int, block: tuple[int, int]) -> int | None:
         """Return where a block begins in the file; None for one that was never written."""

@@ -29,6 +29,7 @@ __all__ = ["burn", "in_pixels", "window_boxes"]
 _STEPS = 64
 _MARGIN = 0.02
 _EDGE_PX = 4
+_NARROW_DEG = 60.0  # grids of longitude below this have no neighbour near the other side of the earth
 
 
 def window_boxes(geobox: GeoBox, crs: str) -> list[BaseGeometry]:
@@ -73,7 +74,6 @@ def in_pixels(
     # Densified before it is cut, by a length that hardly depends on the window: so neighbours agree.
     pixel_size = max(east - west, north - south) / max(geobox.shape)
     dense = shapely.segmentize(geometries, 2.0 ** math.floor(math.log2(_EDGE_PX * pixel_size)))
-    near = _cut(dense, window)
     convert = transformer(crs, str(geobox.crs)).transform
     middle = (geobox.affine * (geobox.shape[1] / 2, geobox.shape[0] / 2))[0] if _geographic(geobox) else None
 
@@ -83,15 +83,22 @@ def in_pixels(
             x = middle + (np.asarray(x) - middle + 180.0) % 360.0 - 180.0
         return pixel(np.column_stack([x, y]))
 
-    return np.asarray(shapely.transform(near, moved), dtype=object)
+    if middle is None or abs(geobox.affine.a) * geobox.shape[1] < _NARROW_DEG:
+        # What ends near the window is cheaper to bring over whole than to cut – where it has a place at all.
+        whole = np.asarray(shapely.transform(_cut(dense, window, 1.0), moved), dtype=object)
+        if np.isfinite(shapely.get_coordinates(whole)).all():
+            return whole
+    return np.asarray(shapely.transform(_cut(dense, window, 0.0), moved), dtype=object)
 
 
-def _cut(shapes: NDArray[np.object_], window: BaseGeometry) -> NDArray[np.object_]:
-    """Cut shapes to a box; those that lie in it are left alone."""
+def _cut(shapes: NDArray[np.object_], window: BaseGeometry, beyond: float) -> NDArray[np.object_]:
+    """Cut shapes to a box; those that reach beyond it by less than some times its size are left alone."""
     west, south, east, north = window.bounds
+    reach = beyond * max(east - west, north - south)
+    least, most = (west - reach, south - reach), (east + reach, north + reach)
     box_of = shapely.bounds(shapes)
     with np.errstate(invalid="ignore"):
-        inside = (box_of[:, :2] >= (west, south)).all(axis=1) & (box_of[:, 2:] <= (east, north)).all(axis=1)
+        inside = (box_of[:, :2] >= least).all(axis=1) & (box_of[:, 2:] <= most).all(axis=1)
     out = shapes.copy()
     out[~inside] = shapely.intersection(shapes[~inside], window)
     return out
