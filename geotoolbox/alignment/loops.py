@@ -30,35 +30,51 @@ def spread(z: Floats, rows: tuple[float, float], cols: tuple[float, float], out:
         out: (H, W) to write to.
     """
     height, width = out.shape
+    lefts, rights, parts = np.empty(width, np.int64), np.empty(width, np.int64), np.empty(width)
+    for col in range(width):
+        lefts[col], rights[col], parts[col] = _neighbours(col, cols, z.shape[1])
     upper, lower = np.empty(width), np.empty(width)
-    have = -1
+    above, below = -1, -1
     for row in range(height):
-        place = (row - rows[0]) / rows[1]
-        low = min(max(int(np.floor(place)), 0), max(z.shape[0] - 2, 0))
-        part = place - low
-        if low != have:
-            have = low
-            _along(z[low], cols, upper)
-            _along(z[min(low + 1, z.shape[0] - 1)], cols, lower)
-        # At a node its own value, whether it is the upper one in this window or the lower one.
-        if part == 0.0 or part == 1.0:
-            out[row] = upper if part == 0.0 else lower
-        else:
-            for col in range(width):
-                out[row, col] = upper[col] + part * (lower[col] - upper[col])
+        first, second, part = _neighbours(row, rows, z.shape[0])
+        if first != above or second != below:
+            if first == below:
+                upper[:] = lower
+            elif first != above:
+                _along(z[first], lefts, rights, parts, upper)
+            if second != below:
+                _along(z[second], lefts, rights, parts, lower)
+            above, below = first, second
+        line = out[row]
+        for col in range(width):
+            line[col] = upper[col] + part * (lower[col] - upper[col])
 
 
 @compiled
-def _along(z: Floats, cols: tuple[float, float], out: Floats) -> None:
+def _neighbours(pixel: int, line: tuple[float, float], count: int) -> tuple[int, int, float]:
+    """Return the nodes before and after a pixel, and how far it is past the first: at a node, that one twice and 0.
+
+    So a node has its own value whether it is the first or the second in a window, and whatever its neighbour is.
+    """
+    place = (pixel - line[0]) / line[1]
+    first = min(max(int(np.floor(place)), 0), max(count - 2, 0))
+    second = min(first + 1, count - 1)
+    part = place - first
+    if part == 0.0:
+        return first, first, 0.0
+    if part == 1.0:
+        return second, second, 0.0
+    return first, second, part
+
+
+@compiled
+def _along(
+    z: Floats, lefts: NDArray[np.int64], rights: NDArray[np.int64], parts: Floats, out: Floats
+) -> None:
     """Interpolate a node row at every column."""
     for col in range(out.size):
-        place = (col - cols[0]) / cols[1]
-        low = min(max(int(np.floor(place)), 0), max(z.size - 2, 0))
-        part, after = place - low, z[min(low + 1, z.size - 1)]
-        if part == 0.0 or part == 1.0:
-            out[col] = z[low] if part == 0.0 else after
-        else:
-            out[col] = z[low] + part * (after - z[low])
+        start = z[np.uintp(lefts[col])]
+        out[col] = start + parts[col] * (z[np.uintp(rights[col])] - start)
 
 
 @compiled

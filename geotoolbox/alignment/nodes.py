@@ -18,6 +18,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from geotoolbox.alignment.systems import transformer, wrap_period
+from geotoolbox.core.compiled import compiled
 
 __all__ = ["CELL_PX", "SMOOTH_PX", "Finer", "between", "finer", "roughness", "spacing"]
 
@@ -81,11 +82,34 @@ def finer(offset: int, count: int, step: int) -> Finer:
 
 def between(z: Floats, rows: Finer, cols: Finer) -> Floats:
     """Return values at all nodes, (2, m, n), from those at exact points, (2, r, c)."""
-    # Sums over an axis that is not the last one are made term by term, in order: equal bits in every window.
-    with np.errstate(invalid="ignore"):
-        down = (z[:, rows.index] * rows.weight[:, :, None]).sum(axis=1)
-        across: Floats = (down[:, :, cols.index] * cols.weight).sum(axis=2)
-    return across
+    out = np.empty((len(z), rows.index.shape[1], cols.index.shape[1]))
+    _between(np.ascontiguousarray(z), rows.index, rows.weight, cols.index, cols.weight, out)
+    return out
+
+
+@compiled
+def _between(
+    z: Floats,
+    row_index: NDArray[np.intp],
+    row_weight: Floats,
+    col_index: NDArray[np.intp],
+    col_weight: Floats,
+    out: Floats,
+) -> None:
+    """Make each node of its five rows of exact points, then of its five columns; terms are added in order."""
+    line = np.empty(z.shape[2])
+    for plane in range(z.shape[0]):
+        for row in range(out.shape[1]):
+            for col in range(line.size):
+                total = z[plane, row_index[0, row], col] * row_weight[0, row]
+                for k in range(1, row_index.shape[0]):
+                    total += z[plane, row_index[k, row], col] * row_weight[k, row]
+                line[col] = total
+            for col in range(out.shape[2]):
+                total = line[col_index[0, col]] * col_weight[0, col]
+                for k in range(1, col_index.shape[0]):
+                    total += line[col_index[k, col]] * col_weight[k, col]
+                out[plane, row, col] = total
 
 
 def roughness(z: Floats) -> float:

@@ -7,13 +7,14 @@ Python code, bit for bit: nothing is reordered or fused (no fast math).
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from functools import update_wrapper
 from types import FunctionType
 from typing import Any, Generic, ParamSpec, TypeVar
 
-__all__ = ["Compiled", "compiled"]
+__all__ = ["Compiled", "compiled", "read_at"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -68,6 +69,45 @@ def compiled(function: Callable[P, R]) -> Compiled[P, R]:
         2.5
     """
     return Compiled(function)
+
+
+class _ReadAt(Compiled[[int, Any, int], int]):
+    """The operating system's ``pread``, for compiled functions; Python's own elsewhere."""
+
+    def machine_code(self) -> Any:
+        """Return a function of Numba that calls the operating system."""
+        import numba
+        from numba.core import config, types
+
+        if config.DISABLE_JIT:  # type: ignore[attr-defined]
+            return self.__wrapped__
+        kinds: Any = types
+        signature = kinds.intp(kinds.int32, kinds.voidptr, kinds.uintp, kinds.int64)
+        pread = kinds.ExternalFunction("pread", signature)
+        whole, size, place = kinds.int32, kinds.uintp, kinds.int64
+
+        def call(file: int, out: Any, offset: int) -> Any:
+            return pread(whole(file), out.ctypes, size(out.nbytes), place(offset))
+
+        return numba.njit(call, nogil=True)
+
+
+@_ReadAt
+def read_at(file: int, out: Any, offset: int) -> int:
+    """Read bytes of a file into an array, without moving the file's position.
+
+    Args:
+        file: A file descriptor.
+        out: A contiguous array; it is filled as far as the file goes.
+        offset: Where to begin, in bytes.
+
+    Returns:
+        How many bytes were read; negative where they could not be.
+    """
+    try:
+        return os.preadv(file, [out.data], offset)
+    except OSError:
+        return -1
 
 
 def _machine_code(function: Any) -> Any:

@@ -11,14 +11,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import Interleaving
 
-from geotoolbox.core.compiled import compiled
+from geotoolbox.core.plain_loops import CLEAN, MET, UNREADABLE, copy_blocks
 from geotoolbox.core.scratch import SCRATCH
 
 __all__ = ["PlainBlocks"]
@@ -27,41 +27,6 @@ _TYPES = frozenset(
     ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64")
 )
 _OWN_ORDER = b"II" if sys.byteorder == "little" else b"MM"
-
-
-@compiled
-def _take_apart(
-    block: NDArray[Any],
-    pixels: tuple[int, int, int],
-    bands: NDArray[np.uintp],
-    fill: Any,
-    out: NDArray[Any],
-    place: tuple[int, int],
-) -> bool:
-    """Copy some columns of rows of pixels into bands; tell whether a value of any band is the fill value.
-
-    Args:
-        block: (rows, columns × D) the bands of a pixel side by side.
-        pixels: D; the first column, and the one after the last.
-        bands: Which of the bands.
-        fill: A value of the type of ``block``.
-        out: (B, H, W).
-        place: Row and column in ``out`` where they go.
-    """
-    depth, start, stop = pixels
-    cols = stop - start
-    values = np.empty(cols * depth, out.dtype)
-    met = False
-    for row in range(block.shape[0]):
-        line = block[row, start * depth : stop * depth]
-        for n in range(values.size):
-            met |= line[n] == fill
-            values[n] = line[n]
-        for band in range(bands.size):
-            goal = out[band, place[0] + row, place[1] : place[1] + cols]
-            for col in range(cols):
-                goal[col] = values[np.uintp(col) * np.uintp(depth) + bands[band]]
-    return met
 
 
 _STRIP_BYTES = (
@@ -75,17 +40,6 @@ def _fill_in(value: float | None, dtype: np.dtype[Any]) -> Any:
         return None
     limits = np.iinfo(dtype)
     return dtype.type(int(value)) if limits.min <= value <= limits.max else None
-
-
-class _Part(NamedTuple):
-    """Rows and columns of a block (the last ones excluded), and the row and column that they have in the window."""
-
-    first: int
-    last: int
-    start: int
-    stop: int
-    row: int
-    col: int
 
 
 class PlainBlocks:
@@ -140,7 +94,7 @@ class PlainBlocks:
             a file that is too short).
         """
         out = np.empty((len(bands), height, width), dtype=self._dtype)
-        return None if self._fill(bands, (row, col, height, width), out, None) is None else out
+        return None if self._copy(bands, (row, col), out, None) == UNREADABLE else out
 
     def copy(
         self, bands: Sequence[int], row: int, col: int, out: NDArray[Any], fill: float | None
@@ -157,82 +111,42 @@ class PlainBlocks:
         Returns:
             True where no value can be the fill value, False where one may be; None where GDAL has to read.
         """
-        wanted = _fill_in(fill, self._dtype)
-        met = self._fill(bands, (row, col, *out.shape[1:]), out, wanted)
+        found = self._copy(bands, (row, col), out, _fill_in(fill, self._dtype))
         # NaN and infinity are no data too, and equality of floats has a tolerance: somebody has to look.
-        return None if met is None else not (met or self._dtype.kind == "f")
+        return None if found == UNREADABLE else found == CLEAN and self._dtype.kind != "f"
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The type of the values in the file."""
         return self._dtype
 
-    def _fill(
-        self, bands: Sequence[int], window: tuple[int, int, int, int], out: NDArray[Any], fill: Any
-    ) -> bool | None:
-        """Copy a window (row, column, height, width) block by block.
-
-        Returns:
-            Whether the fill value was met; None where the copy could not be done.
-        """
-        row, col, height, width = window
-        met = False
-        for block_row in range(row // self._rows, (row + height - 1) // self._rows + 1):
-            top = block_row * self._rows
-            first, last = max(row, top), min(row + height, top + self._rows)
-            for block_col in range(col // self._cols, (col + width - 1) // self._cols + 1):
-                left = block_col * self._cols
-                start, stop = max(col, left), min(col + width, left + self._cols)
-                part = _Part(first - top, last - top, start - left, stop - left, first - row, start - col)
-                found = self._block(bands, (block_row, block_col), part, out, fill)
-                if found is None:
-                    return None
-                met |= found
-        return met
-
-    def _block(
-        self, bands: Sequence[int], block: tuple[int, int], part: _Part, out: NDArray[Any], fill: Any
-    ) -> bool | None:
-        """Copy a part of a block; returns as :meth:`_fill`."""
-        if self._pixel:
-            return self._copy_part((1, *block), bands, part, out, fill)
-        met = False
-        for number, band in enumerate(bands):
-            found = self._copy_part((band, *block), (1,), part, out[number : number + 1], fill)
-            if found is None:
-                return None
-            met |= found
-        return met
-
-    def _copy_part(
-        self,
-        block: tuple[int, int, int],
-        bands: Sequence[int],
-        part: _Part,
-        out: NDArray[Any],
-        fill: Any,
-    ) -> bool | None:
-        """Copy from one block that has its bands side by side, some rows at a time; returns as :meth:`_fill`."""
-        offset = self._offset(block[0], block[1:])
-        if offset is None:
-            return None
-        chosen = np.array(bands, dtype=np.uintp) - np.uintp(1)
-        values = self._cols * self._depth
-        rows = max(1, _STRIP_BYTES // (values * self._dtype.itemsize))
-        wanted, met = (self._dtype.type(0) if fill is None else fill), False
-        for top in range(part.first, part.last, rows):
-            lines = SCRATCH.array("rows of a block", (min(rows, part.last - top), values), self._dtype)
-            if not self._read(lines, offset + top * values * self._dtype.itemsize):
-                return None
-            place = (part.row + top - part.first, part.col)
-            met |= _take_apart(lines, (self._depth, part.start, part.stop), chosen, wanted, out, place)
-        return met and fill is not None
-
-    def _read(self, out: NDArray[Any], offset: int) -> bool:
-        try:
-            return os.preadv(self._file, [out.data], offset) == out.nbytes
-        except OSError:
-            return False
+    def _copy(self, bands: Sequence[int], corner: tuple[int, int], out: NDArray[Any], fill: Any) -> int:
+        """Copy a window; returns as :func:`copy_blocks`."""
+        height, width = out.shape[1:]
+        rows, cols = (
+            range(first // block, (first + size - 1) // block + 1)
+            for first, size, block in zip(corner, (height, width), (self._rows, self._cols), strict=True)
+        )
+        offsets = [
+            self._offset(b, (i, j)) for b in ((1,) if self._pixel else bands) for i in rows for j in cols
+        ]
+        if None in offsets:
+            return UNREADABLE
+        line = self._cols * self._depth
+        strip = SCRATCH.array(
+            "lines", (max(1, _STRIP_BYTES // (line * self._dtype.itemsize)) * line,), self._dtype
+        )
+        found = copy_blocks(
+            self._file,
+            np.array(offsets, dtype=np.int64).reshape(-1, len(rows), len(cols)),
+            (self._rows, self._cols, self._depth),
+            (corner[0] - rows[0] * self._rows, corner[1] - cols[0] * self._cols),
+            np.array([b - 1 for b in bands] if self._pixel else [0], dtype=np.uintp),
+            self._dtype.type(0) if fill is None else fill,
+            strip,
+            out,
+        )
+        return CLEAN if found == MET and fill is None else found
 
     def _offset(self, band: int, block: tuple[int, int]) -> int | None:
         """Return where a block begins in the file; None for one that was never written."""
