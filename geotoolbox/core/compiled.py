@@ -14,12 +14,18 @@ from functools import update_wrapper
 from types import FunctionType
 from typing import Any, Generic, ParamSpec, TypeVar
 
-__all__ = ["Compiled", "compiled", "read_at"]
+__all__ = ["Compiled", "compiled", "get_ready", "read_at"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _MAKING = threading.RLock()
+
+if hasattr(os, "register_at_fork"):
+    # A child must not be made while a thread is loading Numba: its locks would stay closed in the child for ever.
+    os.register_at_fork(
+        before=_MAKING.acquire, after_in_parent=_MAKING.release, after_in_child=_MAKING.release
+    )
 
 
 class Compiled(Generic[P, R]):
@@ -108,6 +114,27 @@ def read_at(file: int, out: Any, offset: int) -> int:
         return os.preadv(file, [out.data], offset)
     except OSError:
         return -1
+
+
+@compiled
+def _nothing() -> int:
+    return 0
+
+
+def get_ready() -> threading.Thread:
+    """Load what compiled functions need, in a thread of its own: about a second, which nobody has to wait for then.
+
+    Returns:
+        The thread; it ends by itself.
+    """
+    thread = threading.Thread(target=_get_ready, name="compiled-get-ready", daemon=True)
+    thread.start()
+    return thread
+
+
+def _get_ready() -> None:
+    with _MAKING:
+        _nothing()
 
 
 def _machine_code(function: Any) -> Any:

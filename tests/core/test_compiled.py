@@ -90,3 +90,28 @@ def test_as_plain_python_where_that_is_asked_for(tmp_path: Path) -> None:
         == found[1]
         == "[[0.0, 1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0, 5.0], [2.0, 3.0, 4.0, 5.0, 6.0]]\n"
     )
+
+
+def test_it_gets_ready_in_a_thread_of_its_own() -> None:
+    thread = module.get_ready()
+    assert thread.daemon
+    thread.join(timeout=60)
+    assert not thread.is_alive()
+    assert module._nothing._made is not None
+
+
+def test_a_child_made_meanwhile_can_use_it(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os, sys\n"
+        "from geotoolbox.core import compiled as c\n"
+        "thread = c.get_ready()\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    os._exit(c._nothing())\n"
+        "_, status = os.waitpid(child, 0)\n"
+        "thread.join()\n"
+        "sys.exit(os.waitstatus_to_exitcode(status))\n"
+    )
+    done = subprocess.run([sys.executable, str(program)], timeout=120, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

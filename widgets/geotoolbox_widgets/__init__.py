@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from geotoolbox.core.compiled import get_ready
+
 # Public names and where they live; loaded on first use.
 _PUBLIC = {
     "AppState": "geotoolbox_widgets.state",
@@ -31,3 +33,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+get_ready()  # while the cell imports the rest: the first picture must not wait for it
