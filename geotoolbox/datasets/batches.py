@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from geotoolbox.core.query import Query, Reading
 from geotoolbox.datasets.memory import BatchMemory
 from geotoolbox.datasets.samples import Sample, sample_from
+from geotoolbox.datasets.shared import in_worker, shared_tensor
 
 if TYPE_CHECKING:
     import torch
@@ -91,7 +92,7 @@ def read_batch(dataset: GeoDataset, queries: Sequence[Query]) -> list[Sample]:
     def read(some: Sequence[tuple[Query, Slot]]) -> list[Reading]:
         return [dataset.read_into(query, slot) for query, slot in some]
 
-    threads = 1 if _in_worker() else min(thread_count(), len(pairs))
+    threads = 1 if in_worker() else min(thread_count(), len(pairs))
     if threads <= 1:
         readings = read(pairs)
     else:
@@ -155,17 +156,13 @@ def _memory(shape: tuple[int, ...], kind: str) -> torch.Tensor:
     """Return memory for a batch; in a DataLoader's worker, memory that the parent sees as well."""
     import torch
 
-    if not _in_worker():
+    if not in_worker():
         return torch.from_numpy(_MEMORY.array(shape, kind))
+    shared = shared_tensor(shape, getattr(torch, kind))
+    if shared is not None:
+        return shared
     size = math.prod(shape) * np.dtype(kind).itemsize
     storage = torch.UntypedStorage._new_shared(size)  # as torch's own collation does
     empty: Any = torch.empty(0, dtype=getattr(torch, kind))
     whole: torch.Tensor = empty.set_(storage, 0, shape)
     return whole
-
-
-def _in_worker() -> bool:
-    """Tell whether this is a worker process of a DataLoader."""
-    import torch.utils.data
-
-    return torch.utils.data.get_worker_info() is not None

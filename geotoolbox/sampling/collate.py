@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from geotoolbox.core.classes import IGNORE_INDEX
+from geotoolbox.datasets.shared import shared_tensor
 from geotoolbox.errors import BadInput, explain
 
 __all__ = ["concat_samples", "merge_samples", "stack_samples", "unbind_samples"]
@@ -118,7 +119,7 @@ def _stack(key: str, values: list[Any]) -> Any:
                 fix="use a sampler with one size for all scenes, or batch_size=1",
             )
         )
-    return _one_memory(values) if len(values) > 1 else torch.stack(values)
+    return _one_memory(values) if len(values) > 1 else _copied(values)
 
 
 def _one_memory(values: list[torch.Tensor]) -> torch.Tensor:
@@ -128,10 +129,18 @@ def _one_memory(values: list[torch.Tensor]) -> torch.Tensor:
     for number, value in enumerate(values):
         together = value.untyped_storage().data_ptr() == block and value.dtype == first.dtype
         if not (together and value.is_contiguous() and value.storage_offset() == start + number * size):
-            return torch.stack(values)
+            return _copied(values)
     if size == 0:
-        return torch.stack(values)
+        return _copied(values)
     return first.as_strided((len(values), *first.shape), (size, *first.stride()), start)
+
+
+def _copied(values: list[torch.Tensor]) -> torch.Tensor:
+    """Stack tensors into new memory; in a worker, into memory that the parent has mapped already."""
+    first = values[0]
+    plain = all(v.device.type == "cpu" and v.dtype == first.dtype and not v.requires_grad for v in values)
+    shared = shared_tensor((len(values), *first.shape), first.dtype) if plain else None
+    return torch.stack(values) if shared is None else torch.stack(values, out=shared)
 
 
 def _same_shape(key: str, one: Sequence[int], two: Sequence[int]) -> None:
