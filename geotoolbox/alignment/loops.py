@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from geotoolbox.core.compiled import compiled
 
-__all__ = ["bilinear_loop", "nearest_loop", "spread"]
+__all__ = ["bilinear_loop", "nearest_loop", "reach", "spread"]
 
 Array = NDArray[Any]
 Bools = NDArray[np.bool_]
@@ -65,6 +65,36 @@ def _neighbours(pixel: int, line: tuple[float, float], count: int) -> tuple[int,
     if part == 1.0:
         return second, second, 0.0
     return first, second, part
+
+
+@compiled
+def reach(
+    z: Floats, rows: tuple[float, float], cols: tuple[float, float], shape: tuple[int, int]
+) -> tuple[float, float]:
+    """Return the least and the largest finite value over all pixels; the least is the larger one where there is none.
+
+    What is linear between nodes is extreme at nodes, or at the first and last pixel.
+
+    Args:
+        z: As for :func:`spread`.
+        rows: As there.
+        cols: As there.
+        shape: (H, W) of the pixels.
+    """
+    least, most = np.inf, -np.inf
+    top, bottom = _neighbours(0, rows, z.shape[0]), _neighbours(shape[0] - 1, rows, z.shape[0])
+    left, right = _neighbours(0, cols, z.shape[1]), _neighbours(shape[1] - 1, cols, z.shape[1])
+    # The nodes within, and the two edges, which lie between nodes.
+    for i in range(top[1] - 1, bottom[0] + 2):
+        row = top if i < top[1] else (bottom if i > bottom[0] else (i, i, 0.0))
+        for j in range(left[1] - 1, right[0] + 2):
+            col = left if j < left[1] else (right if j > right[0] else (j, j, 0.0))
+            upper = z[row[0], col[0]] + col[2] * (z[row[0], col[1]] - z[row[0], col[0]])
+            lower = z[row[1], col[0]] + col[2] * (z[row[1], col[1]] - z[row[1], col[0]])
+            value = upper + row[2] * (lower - upper)
+            if np.isfinite(value):
+                least, most = min(least, value), max(most, value)
+    return least, most
 
 
 @compiled

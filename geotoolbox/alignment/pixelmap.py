@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from geotoolbox.alignment.axes import Axes, to_pixels
-from geotoolbox.alignment.loops import spread
+from geotoolbox.alignment.loops import reach, spread
 from geotoolbox.alignment.nodes import CELL_PX, SMOOTH_PX, between, finer, roughness, spacing
 from geotoolbox.alignment.systems import transformer, wrap_period
 from geotoolbox.core.scratch import SCRATCH
@@ -91,13 +91,12 @@ class PixelMap:
 
     def extent(self) -> tuple[float, float, float, float] | None:
         """Return (u min, v min, u max, v max) over all pixel centres; None when none is finite."""
-        u, v = (_cut(_cut(z, self.rows, self.shape[0]).T, self.cols, self.shape[1]) for z in (self.u, self.v))
-        if math.isfinite(float(u.sum())) and math.isfinite(float(v.sum())):
-            return float(u.min()), float(v.min()), float(u.max()), float(v.max())
-        good_u, good_v = u[np.isfinite(u)], v[np.isfinite(v)]
-        if not good_u.size or not good_v.size:
-            return None
-        return float(good_u.min()), float(good_v.min()), float(good_u.max()), float(good_v.max())
+        found = [
+            reach(np.ascontiguousarray(z), _line(self.rows), _line(self.cols), (self.shape[0], self.shape[1]))
+            for z in (self.u, self.v)
+        ]
+        (u0, u1), (v0, v1) = found
+        return (u0, v0, u1, v1) if u0 <= u1 and v0 <= v1 else None
 
     def scales(self) -> tuple[Floats, Floats]:
         """Return how many source columns and rows a target pixel spans, at the nodes."""
@@ -145,23 +144,6 @@ def _median(values: Floats) -> float:
     if not math.isfinite(float(flat.sum())):
         flat = flat[np.isfinite(flat)]
     return float(np.partition(flat, flat.size // 2)[flat.size // 2]) if flat.size else 1.0
-
-
-def _cut(z: Floats, nodes: Floats, size: int) -> Floats:
-    """Return node values within a target of ``size`` rows, and those at its first and last pixel."""
-    if z.shape[0] == 1:
-        return z
-    step = nodes[1] - nodes[0]
-    low = max(0, int(-nodes[0] // step))
-    high = min(nodes.size - 2, int((size - 1 - nodes[0]) // step))
-    out = z[low : high + 2].copy()
-    first, last = -nodes[low] / step, (size - 1 - nodes[high]) / step
-    with np.errstate(invalid="ignore"):
-        end = out[-2] + last * (out[-1] - out[-2])
-        if first:
-            out[0] += first * (out[1] - out[0])
-        out[-1] = end
-    return out
 
 
 def _slope(z: Floats, nodes: Floats, axis: int) -> Floats:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geotoolbox.core.compiled import compiled
 from geotoolbox.errors import BadLabels, explain
 
 __all__ = ["DEFAULT_COLORS", "IGNORE_INDEX", "ClassInfo", "ClassTable", "Color"]
@@ -81,6 +82,13 @@ def _table(values: tuple[int, ...], dtype: str) -> NDArray[np.int64]:
         table[known == value] = index
     table.setflags(write=False)
     return table
+
+
+@compiled
+def _look_up(table: NDArray[np.int64], bits: NDArray[Any], out: NDArray[np.int64]) -> None:
+    """Write the class index of every value."""
+    for n in range(out.size):
+        out[n] = table[bits[n]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +204,11 @@ class ClassTable:
         found = np.asarray(values)
         if found.dtype.kind in "iu" and found.dtype.itemsize <= 2 and found.size >= _TABLE_PX:
             table = _table(self.values, found.dtype.str)
-            return np.take(table, found.view(f"u{found.dtype.itemsize}"), out=out, mode="clip")
+            fits = out is not None and out.flags.c_contiguous
+            room = out if out is not None and fits else np.empty(found.shape, dtype=np.int64)
+            bits = np.ascontiguousarray(found).view(f"u{found.dtype.itemsize}")
+            _look_up(table, bits.reshape(-1), room.reshape(-1))
+            return room
         known = np.asarray(self.values, dtype=np.int64)
         order = np.argsort(known)
         flat = np.asarray(values).astype(np.int64, copy=False)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geotoolbox.alignment.kernels import TIE_PX, bilinear, nearest
-from geotoolbox.alignment.loops import spread
+from geotoolbox.alignment.loops import reach, spread
 
 H, W = 9, 11
 
@@ -137,3 +137,29 @@ def test_nodes_that_have_no_place_spoil_only_what_lies_between() -> None:
     assert out[0].tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
     assert out[:, 4].tolist() == [4.0, 5.0, 6.0, 7.0, 8.0]
     assert np.isnan(out[1:, :4]).all()
+
+
+@given(
+    step=st.sampled_from([1, 2, 4, 16]), lead=st.integers(0, 15), height=st.integers(1, 40), width=st.integers(1, 40),
+    seed=st.integers(0, 99), spoilt=st.booleans(),
+)  # fmt: skip
+@settings(max_examples=80, deadline=None)
+def test_the_reach_is_that_of_all_places(
+    step: int, lead: int, height: int, width: int, seed: int, spoilt: bool
+) -> None:
+    nodes = np.random.default_rng(seed).normal(size=(60, 60))
+    if spoilt:
+        nodes[3:, 2] = np.nan
+    lines = (float(-(lead % step)), float(step))
+    out = np.empty((height, width))
+    spread(nodes, lines, lines, out)
+    least, most = reach(nodes, lines, lines, (height, width))
+    if not np.isfinite(out).any():
+        assert least > most
+    else:
+        inside = out[np.isfinite(out)]
+        # Beside what has no place the nodes themselves count too.
+        assert least <= inside.min() + 1e-9 and most >= inside.max() - 1e-9
+        if not spoilt:
+            # A node between two pixels of the window lies on one of them.
+            np.testing.assert_allclose((least, most), (out.min(), out.max()), atol=1e-9)
