@@ -12,8 +12,8 @@ import math
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,6 +31,7 @@ __all__ = [
     "check_read_size",
     "check_source",
     "handles",
+    "many_files",
     "open_raster",
 ]
 
@@ -91,7 +92,7 @@ def open_raster(
     options = _REMOTE_OPTIONS if local is None else _LOCAL_OPTIONS
     more = {} if overview_level is None else {"overview_level": overview_level}
     failure: Exception | None = None
-    with rasterio.Env(**options):
+    with _settings(options):
         for driver in _DRIVER_OF.get(kind, DRIVERS):
             try:
                 return rasterio.open(name, driver=driver, **more)
@@ -105,6 +106,17 @@ def open_raster(
             fix="check the file with 'gdalinfo', copy it again, or leave it out",
         )
     ) from failure
+
+
+def many_files() -> rasterio.Env:
+    """Return a context for opening many local files in turn: GDAL's settings are made once, not for each of them."""
+    return rasterio.Env(**_LOCAL_OPTIONS)
+
+
+def _settings(options: Mapping[str, str]) -> AbstractContextManager[object]:
+    if rasterio.env.hasenv() and options.items() <= rasterio.env.getenv().items():
+        return nullcontext()
+    return rasterio.Env(**options)
 
 
 def check_read_size(

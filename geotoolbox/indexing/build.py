@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from threading import Event
 
 import numpy as np
-from shapely.geometry.base import BaseGeometry
 
 from geotoolbox.core.cluster import Cluster, connected, map_on
-from geotoolbox.core.events import SILENT, Reporter, Stage
-from geotoolbox.core.header import describe, header_of
-from geotoolbox.core.opening import open_raster
+from geotoolbox.core.events import SILENT, Reporter, Stage, check_cancelled
 from geotoolbox.core.query import TimeInterval
 from geotoolbox.errors import CannotRead, CannotWrite
-from geotoolbox.indexing.footprints import valid_polygon
-from geotoolbox.indexing.geometry import geobox_polygon, side_steps, transform_geometry
+from geotoolbox.indexing.alike import AlikeFiles
 from geotoolbox.indexing.index import FileIndex
+from geotoolbox.indexing.reading import Reading, read_each, read_one
 from geotoolbox.indexing.records import FileRecord, file_state
 from geotoolbox.indexing.table import RecordTable, seconds_of
 from geotoolbox.indexing.times import interval_from_tags
@@ -32,7 +30,7 @@ __all__ = ["build_index", "refresh_index"]
 
 _logger = logging.getLogger(__name__)
 _CHUNK = 32
-_Read = Callable[[str], FileRecord]
+_MOST_AT_ONCE, _CHUNKS_EACH, _LOOK_UP_S = 64, 128, 1.0
 
 
 def build_index(
@@ -77,11 +75,11 @@ def build_index(
         return kept
     known = {} if kept is None else {r.path: r for r in kept}
 
-    read = partial(_record, footprints=footprints, allow_vrt=allow_vrt, allow_remote=allow_remote)
+    how = Reading(footprints, allow_vrt, allow_remote)
     if cluster is None:
-        found = _on_threads(read, names, known, workers or min(8, os.cpu_count() or 1))
+        found = _on_threads(names, how, known, workers or min(8, os.cpu_count() or 1), reporter)
     else:
-        found = _on_cluster(read, names, known, cluster, reporter)
+        found = _on_cluster(names, how, known, cluster, reporter)
     records = []
     for record in found:
         # Never the time in the cache: it may come from a table that is no longer given.
@@ -95,28 +93,54 @@ def build_index(
 
 
 def _on_threads(
-    read: _Read, names: Sequence[str], known: Mapping[str, FileRecord], workers: int
+    names: Sequence[str], how: Reading, known: Mapping[str, FileRecord], workers: int, reporter: Reporter
 ) -> Iterator[FileRecord]:
+    stop = Event()
+    alike = AlikeFiles([name for name in names if name not in known])
+    kept = partial(_kept_record, known)
     with ThreadPoolExecutor(workers) as pool:
+        parts = [
+            pool.submit(read_each, part, how, alike=alike, kept=kept, stopped=stop.is_set)
+            for part in _chunks(names, _chunk_size(len(names), workers))
+        ]
         try:
-            yield from pool.map(lambda name: _kept_record(known, name) or read(name), names)
+            for part in parts:
+                while not wait([part], _LOOK_UP_S).done:
+                    check_cancelled(reporter)
+                records, error = part.result()
+                yield from records
+                if error is not None:
+                    raise error
         except BaseException:
+            stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
 
 
+def _chunk_size(count: int, workers: int) -> int:
+    """Return how many files to read at a time: few where there are few, so that no thread waits for another."""
+    return min(max(count // (workers * _CHUNKS_EACH), 1), _MOST_AT_ONCE)
+
+
+def _chunks(names: Sequence[str], size: int) -> list[Sequence[str]]:
+    return [names[i : i + size] for i in range(0, len(names), size)]
+
+
 def _on_cluster(
-    read: _Read, names: Sequence[str], known: Mapping[str, FileRecord], cluster: Cluster, reporter: Reporter
+    names: Sequence[str],
+    how: Reading,
+    known: Mapping[str, FileRecord],
+    cluster: Cluster,
+    reporter: Reporter,
 ) -> Iterator[FileRecord]:
     """Read what is not known in chunks of files, so that a task is longer than its way there."""
     kept = {name: _kept_record(known, name) for name in names}
-    new = [name for name, record in kept.items() if record is None]
-    chunks = [new[i : i + _CHUNK] for i in range(0, len(new), _CHUNK)]
+    chunks = _chunks([name for name, record in kept.items() if record is None], _CHUNK)
     with ExitStack() as stack:
         fresh: Iterator[FileRecord] = iter(())
         if chunks:
             client = stack.enter_context(connected(cluster, preload=[__name__]))
-            lists = map_on(client, partial(_read_all, read), chunks, reporter=reporter, name=", ".join)
+            lists = map_on(client, partial(_read_all, how), chunks, reporter=reporter, name=", ".join)
             fresh = chain.from_iterable(lists)
         for name in names:
             record = kept[name]
@@ -125,8 +149,11 @@ def _on_cluster(
             yield record
 
 
-def _read_all(read: _Read, names: Sequence[str]) -> list[FileRecord]:
-    return [read(name) for name in names]
+def _read_all(how: Reading, names: Sequence[str]) -> list[FileRecord]:
+    records, error = read_each(names, how)
+    if error is not None:
+        raise error
+    return records
 
 
 def _kept_record(known: Mapping[str, FileRecord], name: str) -> FileRecord | None:
@@ -155,33 +182,8 @@ def refresh_index(index: FileIndex, *, reporter: Reporter = SILENT, footprints: 
 
 
 def _again(record: FileRecord, footprints: bool) -> FileRecord:
-    new = _record(record.path, footprints, allow_vrt=record.header.driver == "VRT", allow_remote=False)
+    new = read_one(record.path, Reading(footprints, allow_vrt=record.header.driver == "VRT"))
     return FileRecord(new.header, new.native_footprint, new.footprint, record.time)
-
-
-def _record(name: str, footprints: bool, allow_vrt: bool, allow_remote: bool) -> FileRecord:
-    with open_raster(name, allow_vrt=allow_vrt, allow_remote=allow_remote) as dataset:
-        header = header_of(name, dataset, allow_vrt=allow_vrt, allow_remote=allow_remote)
-        geobox = header.geobox
-        outline: BaseGeometry = geobox_polygon(geobox)
-        masked = footprints and not all("all_valid" in flags for flags in header.mask_flags)
-        native = _valid(dataset, name) if masked else outline
-    steps = side_steps(geobox)
-    place = geobox_polygon(geobox, steps) if native is outline or native.equals(outline) else native
-    longest = max(geobox.shape) * max(abs(v) for v in geobox.affine[:2]) / steps
-    lonlat = transform_geometry(place, header.crs, "EPSG:4326", max_edge=longest or None)
-    return FileRecord(header, native, lonlat, interval_from_tags(header.tags))
-
-
-def _valid(dataset: object, name: str) -> BaseGeometry:
-    from rasterio.errors import RasterioError
-
-    try:
-        return valid_polygon(dataset)  # type: ignore[arg-type]
-    except RasterioError as error:
-        # The index stays usable; a read of the damaged block raises, with the block's name.
-        _logger.warning("%s: its pixels cannot all be read (%s); its whole outline counts", name, error)
-        return geobox_polygon(describe(name).geobox)
 
 
 def _same_file(record: FileRecord) -> bool:

@@ -20,31 +20,36 @@ from shapely.geometry.base import BaseGeometry
 __all__ = [
     "apply_affine",
     "crs_name",
+    "crs_of",
     "crs_text",
     "geobox_polygon",
     "lonlat_outline",
     "lonlat_polygon",
     "same_crs",
+    "side_places",
     "side_steps",
     "to_lonlat",
     "transform_geometry",
+    "transformer",
 ]
 
 LONLAT = "EPSG:4326"
 _WORLD = box(-180.0, -90.0, 180.0, 90.0)
-_EDGE_STEPS = 64
-_SMALL_DEG, _BEND = 3.0, 0.01  # away from poles, a side so long bends by less than this share of its length
-_FEW_X = np.array([0.0, 0.5, 1.0, 1.0, 1.0, 0.5, 0.0, 0.0])  # corners and middles of the sides, in turn
-_FEW_Y = np.array([0.0, 0.0, 0.0, 0.5, 1.0, 1.0, 1.0, 0.5])
+EDGE_STEPS = 64
+SMALL_DEG, BEND = 3.0, 0.01  # away from poles, a side so long bends by less than this share of its length
+FEW_X = np.array([0.0, 0.5, 1.0, 1.0, 1.0, 0.5, 0.0, 0.0])  # corners and middles of the sides, in turn
+FEW_Y = np.array([0.0, 0.0, 0.0, 0.5, 1.0, 1.0, 1.0, 0.5])
 
 
 @lru_cache(maxsize=512)
-def _transformer(source: str, target: str) -> Transformer:
+def transformer(source: str, target: str) -> Transformer:
+    """Return what brings x and y from one CRS to another, made once."""
     return Transformer.from_crs(source, target, always_xy=True)
 
 
 @lru_cache(maxsize=512)
-def _normal(text: str) -> CRS:
+def crs_of(text: str) -> CRS:
+    """Return a CRS, made once."""
     return CRS(text)
 
 
@@ -55,13 +60,13 @@ def crs_text(crs: Any) -> str:
         >>> crs_text(CRS("EPSG:32612"))
         'EPSG:32612'
     """
-    found = _normal(str(crs))
+    found = crs_of(str(crs))
     return f"EPSG:{found.epsg}" if found.epsg else str(found.to_wkt())
 
 
 def same_crs(first: Any, second: Any) -> bool:
     """Tell whether two CRSs are the same."""
-    return str(first) == str(second) or bool(_normal(str(first)) == _normal(str(second)))
+    return str(first) == str(second) or bool(crs_of(str(first)) == crs_of(str(second)))
 
 
 def apply_affine(
@@ -79,18 +84,27 @@ def crs_name(crs: Any) -> str:
         'EPSG:26912'
     """
     text = crs_text(crs)
-    return text if text.startswith("EPSG:") else str(_normal(text).proj.name)
+    return text if text.startswith("EPSG:") else str(crs_of(text).proj.name)
 
 
 def geobox_polygon(geobox: GeoBox, steps: int = 1) -> Polygon:
     """Return the outline of a grid in its own CRS; each side is cut into ``steps`` edges."""
     height, width = geobox.shape
+    across, down = side_places(steps)
+    x, y = apply_affine(geobox.affine, across * width, down * height)
+    return Polygon(np.column_stack([x, y]))
+
+
+def side_places(steps: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return points round a grid as shares of its width and height; each side is cut into ``steps`` edges.
+
+    Example:
+        >>> [places.tolist() for places in side_places(1)]
+        [[0.0, 1.0, 1.0, 0.0], [0.0, 0.0, 1.0, 1.0]]
+    """
     along = np.linspace(0.0, 1.0, steps, endpoint=False)
     zero, one = np.zeros(steps), np.ones(steps)
-    columns = np.concatenate([along, one, 1 - along, zero]) * width
-    rows = np.concatenate([zero, along, one, 1 - along]) * height
-    x, y = apply_affine(geobox.affine, columns, rows)
-    return Polygon(np.column_stack([x, y]))
+    return np.concatenate([along, one, 1 - along, zero]), np.concatenate([zero, along, one, 1 - along])
 
 
 def transform_geometry(
@@ -111,17 +125,17 @@ def transform_geometry(
         return geometry
     west, south, east, north = geometry.bounds
     span = max(east - west, north - south)
-    edge = max_edge if max_edge else span / _EDGE_STEPS
+    edge = max_edge if max_edge else span / EDGE_STEPS
     dense = shapely.segmentize(geometry, edge) if edge > 0 else geometry
     if _is_lonlat(target):
         return to_lonlat(dense, source)
-    convert = _transformer(str(source), str(target)).transform
+    convert = transformer(str(source), str(target)).transform
     moved = shapely.transform(dense, lambda xy: np.column_stack(convert(xy[:, 0], xy[:, 1])))
     return _mended(moved)
 
 
 def _is_lonlat(crs: Any) -> bool:
-    return bool(_normal(str(crs)).epsg == 4326)
+    return bool(crs_of(str(crs)).epsg == 4326)
 
 
 def _mended(geometry: BaseGeometry) -> BaseGeometry:
@@ -150,7 +164,7 @@ def to_lonlat(geometry: BaseGeometry, source: Any) -> BaseGeometry:
 
     A ring that goes round a pole is closed over the pole.
     """
-    convert = _transformer(str(source), LONLAT).transform
+    convert = transformer(str(source), LONLAT).transform
     parts = []
     for part in shapely.get_parts(geometry):
         if isinstance(part, Polygon):
@@ -213,7 +227,7 @@ def lonlat_polygon(geobox: GeoBox) -> BaseGeometry:
         >>> [round(v, 6) for v in lonlat_polygon(grid).bounds]
         [-180.0, -5.0, 180.0, 5.0]
     """
-    return to_lonlat(geobox_polygon(geobox, steps=_EDGE_STEPS), geobox.crs)
+    return to_lonlat(geobox_polygon(geobox, steps=EDGE_STEPS), geobox.crs)
 
 
 def side_steps(geobox: GeoBox) -> int:
@@ -223,10 +237,10 @@ def side_steps(geobox: GeoBox) -> int:
     """
     found = _few_points(geobox)
     if found is None:
-        return _EDGE_STEPS
+        return EDGE_STEPS
     lon, lat = found
     degrees = max(float(lon.max() - lon.min()), float(lat.max() - lat.min()))
-    return min(_EDGE_STEPS, math.ceil(math.sqrt(_BEND / 1e-6 * degrees / _SMALL_DEG)))
+    return min(EDGE_STEPS, math.ceil(math.sqrt(BEND / 1e-6 * degrees / SMALL_DEG)))
 
 
 def lonlat_outline(geobox: GeoBox) -> BaseGeometry:
@@ -243,10 +257,10 @@ def lonlat_outline(geobox: GeoBox) -> BaseGeometry:
 
 def _few_points(geobox: GeoBox) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """Return corners and middles of the sides in lon/lat; None for a large grid, or one near poles or antimeridian."""
-    columns, rows = (steps * float(n) for steps, n in zip((_FEW_X, _FEW_Y), geobox.shape[::-1], strict=True))
+    columns, rows = (steps * float(n) for steps, n in zip((FEW_X, FEW_Y), geobox.shape[::-1], strict=True))
     x, y = apply_affine(geobox.affine, columns, rows)
-    lon, lat = _transformer(str(geobox.crs), LONLAT).transform(x, y)
+    lon, lat = transformer(str(geobox.crs), LONLAT).transform(x, y)
     west, east, south, north = float(lon.min()), float(lon.max()), float(lat.min()), float(lat.max())
-    small = east - west < _SMALL_DEG and north - south < _SMALL_DEG
+    small = east - west < SMALL_DEG and north - south < SMALL_DEG
     near = -177.0 < west and east < 177.0 and -80.0 < south and north < 80.0
     return (lon, lat) if small and near else None

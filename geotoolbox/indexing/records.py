@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
 from shapely.geometry.base import BaseGeometry
@@ -83,10 +84,25 @@ def file_state(path: str) -> tuple[int, int] | None:
 _OWN = ("path", "width", "height", "transform", "tags", "datetime_tag", "size_bytes", "mtime_ns")
 
 
-def facts_to_json(header: RasterHeader) -> str:
-    """Return as JSON what files made alike share: all of a header but place, size, time and tags."""
-    plain = {f.name: getattr(header, f.name) for f in fields(header) if f.name not in _OWN}
-    return json.dumps(plain, ensure_ascii=False, allow_nan=True)
+_SHARED = tuple(f.name for f in fields(RasterHeader) if f.name not in _OWN)
+_shared_values = attrgetter(*_SHARED)
+
+
+def facts_to_json(headers: Sequence[RasterHeader]) -> list[str]:
+    """Return as JSON what files made alike share: all of each header but place, size, time and tags."""
+    texts: dict[
+        tuple[int, ...], str
+    ] = {}  # by the very objects, which headers of files made alike have in common
+    found = []
+    for header in headers:
+        values = _shared_values(header)
+        which = tuple(map(id, values))
+        text = texts.get(which)
+        if text is None:
+            plain = dict(zip(_SHARED, values, strict=True))
+            text = texts[which] = json.dumps(plain, ensure_ascii=False, allow_nan=True)
+        found.append(text)
+    return found
 
 
 def facts_from_json(text: str) -> dict[str, Any]:

@@ -52,9 +52,9 @@ def save_records(records: Sequence[FileRecord], path: Path) -> None:
             "start": [r.time.start.isoformat() if r.time.start else None for r in records],
             "end": [r.time.end.isoformat() if r.time.end else None for r in records],
             **{name: column for name, column in zip(_GRID, grids.T, strict=True)},
-            "facts": [facts_to_json(h) for h in headers],
+            "facts": facts_to_json(headers),
             "tags": [_tags(h) for h in headers],
-            "native_footprint": [shapely.to_wkb(r.native_footprint) for r in records],
+            "native_footprint": shapely.to_wkb([r.native_footprint for r in records]),
             "index_version": np.full(len(records), _VERSION, dtype=np.int64),
         },
         geometry=[r.footprint for r in records],
@@ -64,8 +64,11 @@ def save_records(records: Sequence[FileRecord], path: Path) -> None:
         table.to_parquet(part)
 
 
+_to_json = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def _tags(header: RasterHeader) -> str:
-    return json.dumps({"tags": header.tags, "date": header.datetime_tag}, ensure_ascii=False)
+    return _to_json({"tags": header.tags, "date": header.datetime_tag})
 
 
 def _both(times: Sequence[TimeInterval]) -> NDArray[np.float64]:

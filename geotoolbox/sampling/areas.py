@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,12 +82,10 @@ def areas_of(
     """
     scenes = dataset.scenes()
     region = _as_region(roi, scenes)
-    found = []
-    for scene in scenes:
-        time = scene.time if toi is None else scene.time.intersection(toi)
-        polygon = None if time is None else _polygon(scene, region)
-        if time is not None and polygon is not None:
-            found.append(Area(scene, polygon, time))
+    times = [scene.time if toi is None else scene.time.intersection(toi) for scene in scenes]
+    then = [(scene, time) for scene, time in zip(scenes, times, strict=True) if time is not None]
+    polygons = _polygons([scene for scene, _ in then], region)
+    found = [Area(s, p, t) for (s, t), p in zip(then, polygons, strict=True) if p is not None]
     if not found:
         raise NoOverlap(_nothing(scenes, region, toi))
     if len(found) < len(scenes):
@@ -110,16 +109,51 @@ def _as_region(roi: Region | BaseGeometry | None, scenes: tuple[Scene, ...]) -> 
     return Region(roi, crss[0]) if crss else None
 
 
-def _polygon(scene: Scene, region: Region | None) -> BaseGeometry | None:
-    """Return the valid polygon inside the grid and the region, in pixels; None when empty."""
-    height, width = scene.geobox.shape
-    whole = shapely.box(0, 0, width, height)
-    shape = shapely.make_valid(to_pixels(scene.footprint, scene.geobox)).intersection(whole)
-    if region is not None:
-        inside = to_pixels(project(region.geometry, region.crs, scene.geobox.crs), scene.geobox)
-        shape = shape.intersection(shapely.make_valid(inside))
+def _polygons(scenes: Sequence[Scene], region: Region | None) -> list[BaseGeometry | None]:
+    """Return the valid polygon of each scene inside its grid and the region, in pixels; None when empty."""
+    bare = _all_to_pixels(scenes)
+    keys = [(wkb, *s.geobox.shape.yx) for wkb, s in zip(shapely.to_wkb(bare), scenes, strict=True)]
+    # Tiles of one size look alike in pixels, so each shape is cut once.
+    inside: dict[tuple[bytes, int, int], BaseGeometry] = {}
+    for key, polygon in zip(keys, bare, strict=True):
+        if key not in inside:
+            _, height, width = key
+            inside[key] = shapely.make_valid(polygon).intersection(shapely.box(0, 0, width, height))
+    if region is None:
+        whole = {key: _with_area(shape) for key, shape in inside.items()}
+        return [whole[key] for key in keys]
+    projected: dict[str, BaseGeometry] = {}
+    return [_in_region(inside[k], s.geobox, region, projected) for k, s in zip(keys, scenes, strict=True)]
+
+
+def _in_region(
+    shape: BaseGeometry, geobox: GeoBox, region: Region, projected: dict[str, BaseGeometry]
+) -> BaseGeometry | None:
+    """Return what of a shape in a grid's pixels lies in a region; the region is projected once for each CRS."""
+    crs = str(geobox.crs)
+    if crs not in projected:
+        projected[crs] = project(region.geometry, region.crs, geobox.crs)
+    return _with_area(shape.intersection(shapely.make_valid(to_pixels(projected[crs], geobox))))
+
+
+def _with_area(shape: BaseGeometry) -> BaseGeometry | None:
     parts = [p for p in shapely.get_parts(shape, return_index=False) if p.area > 0]
     return shapely.union_all(parts) if parts else None
+
+
+def _all_to_pixels(scenes: Sequence[Scene]) -> NDArray[np.object_]:
+    """As :func:`to_pixels` for the footprints of all scenes: number by number the same arithmetic."""
+    footprints = np.empty(len(scenes), dtype=object)
+    footprints[:] = [scene.footprint for scene in scenes]
+    if shapely.has_z(footprints).any():
+        footprints[:] = [to_pixels(scene.footprint, scene.geobox) for scene in scenes]
+        return footprints
+    inverse = np.array([(~scene.geobox.affine)[:6] for scene in scenes], dtype=np.float64).reshape(-1, 6)
+    coordinates, owner = shapely.get_coordinates(footprints, return_index=True)
+    (x, y), (a, b, c, d, e, f) = coordinates.T, inverse[owner].T
+    return np.asarray(
+        shapely.set_coordinates(footprints, np.column_stack([a * x + b * y + c, d * x + e * y + f]))
+    )
 
 
 def _nothing(scenes: tuple[Scene, ...], region: Region | None, toi: TimeInterval | None) -> str:
