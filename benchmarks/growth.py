@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +22,91 @@ import numpy as np
 import rasterio
 import scenes
 from affine import Affine
-from harness import ROOT, machine
+from harness import ROOT, load, machine
 
 BEGIN, END = "<!-- growth: begin -->", "<!-- growth: end -->"
 logging.basicConfig(level=logging.ERROR)
 
 
-def by_files(folder: Path, counts: tuple[int, ...]) -> list[str]:
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of figures by the amount of work.
+
+    Attributes:
+        title: What grows.
+        work: The head of the first column.
+        columns: Head and format of each figure.
+        grows: The figures that may grow as the work does; the others may not grow, but for a logarithm.
+    """
+
+    title: str
+    work: str
+    columns: dict[str, str]
+    grows: tuple[str, ...]
+
+    def line(self, work: int, found: Figures) -> str:
+        """Return one line."""
+        return f"| {work:,} | " + " | ".join(format(found[n], f) for n, f in self.columns.items()) + " |"
+
+    def head(self) -> list[str]:
+        """Return title and head."""
+        return [
+            f"### {self.title}",
+            "",
+            f"| {self.work} | {' | '.join(self.columns)} |",
+            "|---" * (len(self.columns) + 1) + "|",
+        ]
+
+    def verdict(self, rows: dict[int, Figures]) -> str:
+        """Say how each figure grew over the upper half of the table, against the work there."""
+        works = sorted(rows)
+        low, high = works[(len(works) - 1) // 2], works[-1]
+        said = []
+        for name in self.columns:
+            grew = rows[high][name] / rows[low][name]
+            most = high / low if name in self.grows else MOST_FLAT
+            said.append(f"{name} × {grew:.2g} ({'no faster' if grew <= most * NOISE else '**faster**'})")
+        return f"From {low:,} to {high:,} the work grows × {high / low:.3g}: " + ", ".join(said) + "."
+
+
+MOST_FLAT = (
+    2.0  # what does not depend on the amount of work may wander so far: caches, and trees one level deeper
+)
+NOISE = 1.1
+FILES = Table(
+    "Files", "files",
+    {
+        "index built, s": ".3f", "opened again, ms": ".0f", "look-up, µs": ".0f", "dataset made, s": ".3f",
+        "a sample, ms": ".2f",
+    },
+    ("index built, s", "opened again, ms", "dataset made, s"),
+)  # fmt: skip
+PIXELS = Table(
+    "Pixels", "megapixels",
+    {
+        "footprint and index, s": ".2f", "a random patch of 256 px, ms": ".2f", "predicted, s": ".1f",
+        "of processor time, s": ".1f", "memory, MB": ".0f",
+    },
+    ("footprint and index, s", "predicted, s", "of processor time, s"),
+)  # fmt: skip
+CLASSES = Table(
+    "Classes",
+    "classes",
+    {
+        "labels of a patch, ms": ".2f",
+        "predicted, s": ".1f",
+        "of processor time, s": ".1f",
+        "memory, MB": ".0f",
+    },
+    ("predicted, s", "of processor time, s", "memory, MB"),
+)
+
+
+def _files(files: list[str]) -> Figures:
     """Index, dataset and a sample of so many files."""
-    files = scenes.make_small(scenes.Data(folder, 0), max(counts))
-    lines = [
-        "| files | index built, ms a file | opened again, ms | look-up, µs | dataset made, ms a file | a sample, ms |",
-        "|---|---|---|---|---|---|",
-    ]
-    return lines + [_files_line(files[:count]) for count in counts]
-
-
-def _files_line(files: list[str]) -> str:
     from geotoolbox import RasterDataset
     from geotoolbox.indexing import FileIndex, build_index
 
@@ -51,39 +120,24 @@ def _files_line(files: list[str]) -> str:
     grid = dataset.index.records[count // 2].header.geobox
     dataset.index.find(grid)
     look = _median(lambda: dataset.index.find(grid), 200)
-    read = _median(lambda: dataset[grid], 50)
-    return (
-        f"| {count:,} | {built / count * 1e3:.2f} | {opened * 1e3:.0f} | {look * 1e6:.0f} | "
-        f"{made / count * 1e3:.3f} | {read * 1e3:.2f} |"
-    )
+    read = _median(lambda: dataset[grid], 200)
+    return {
+        "index built, s": built, "opened again, ms": opened * 1e3, "look-up, µs": look * 1e6, "dataset made, s": made,
+        "a sample, ms": read * 1e3,
+    }  # fmt: skip
 
 
-def by_pixels(folder: Path, megapixels: tuple[int, ...]) -> list[str]:
-    """Index, sampling and prediction of scenes of so many megapixels."""
-    lines = [
-        "| megapixels | footprint and index, s | a random patch of 256 px, ms | predicted, s | Mpx/s | memory, MB |",
-        "|---|---|---|---|---|---|",
-    ]
-    for size in megapixels:
-        path = _scene(folder, size)
-        found = _alone("pixels", str(path))
-        lines.append(
-            f"| {size} | {found['index_s']:.2f} | {found['patch_ms']:.2f} | {found['predict_s']:.1f} | "
-            f"{size / found['predict_s']:.1f} | {found['peak_mb']:.0f} |"
-        )
-    return lines
-
-
-def by_classes(folder: Path, counts: tuple[int, ...]) -> list[str]:
-    """Reading labels and predicting with so many classes, on 4 megapixels."""
-    path = _scene(folder, 4)
-    lines = ["| classes | labels of a patch, ms | predicted, s | memory, MB |", "|---|---|---|---|"]
-    for count in counts:
-        found = _alone("classes", str(path), count)
-        lines.append(
-            f"| {count} | {found['labels_ms']:.2f} | {found['predict_s']:.1f} | {found['peak_mb']:.0f} |"
-        )
-    return lines
+def _measured(table: Table, works: tuple[int, ...], measure: Callable[[int], Figures]) -> list[str]:
+    """Return the table of one kind of work; what fails is told in it and stops nothing else."""
+    lines, rows = table.head(), {}
+    for work in works:
+        try:
+            rows[work] = measure(work)
+            lines.append(table.line(work, rows[work]))
+        except Exception as error:  # whatever it is
+            reason = " ".join(str(getattr(error, "stderr", "") or error).split())[-200:].replace("|", "/")
+            lines.append(f"| {work:,} | **failed**: {reason} |" + " |" * (len(table.columns) - 1))
+    return [*lines, "", table.verdict(rows)] if len(rows) > 1 else lines
 
 
 def _scene(folder: Path, megapixels: int) -> Path:
@@ -107,7 +161,7 @@ def _scene(folder: Path, megapixels: int) -> Path:
     return path
 
 
-def _alone(what: str, *words: Any) -> dict[str, float]:
+def _alone(what: str, *words: Any) -> Figures:
     """Measure in a process of its own, so that its memory is its own."""
     done = subprocess.run(
         [sys.executable, __file__, "--alone", what, *map(str, words)],
@@ -115,11 +169,11 @@ def _alone(what: str, *words: Any) -> dict[str, float]:
         capture_output=True,
         text=True,
     )
-    found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    found: Figures = json.loads(done.stdout.strip().splitlines()[-1])
     return found
 
 
-def _pixels(path: str) -> dict[str, float]:
+def _pixels(path: str) -> Figures:
     from geotoolbox import RandomGeoSampler, RasterDataset
 
     start = time.perf_counter()
@@ -127,10 +181,14 @@ def _pixels(path: str) -> dict[str, float]:
     index_s = time.perf_counter() - start
     queries = list(RandomGeoSampler(dataset, 256, 64, seed=0))
     patch = _median(None, 0, queries, dataset)
-    return {"index_s": index_s, "patch_ms": patch * 1e3, **_predicted(path, 4)}
+    return {
+        "footprint and index, s": index_s,
+        "a random patch of 256 px, ms": patch * 1e3,
+        **_predicted(path, 4),
+    }
 
 
-def _classes(path: str, count: int) -> dict[str, float]:
+def _classes(path: str, count: int) -> Figures:
     from geotoolbox import RandomGeoSampler, RasterDataset
 
     with rasterio.open(path) as source, tempfile.TemporaryDirectory() as work:
@@ -141,10 +199,10 @@ def _classes(path: str, count: int) -> dict[str, float]:
         dataset = RasterDataset(str(labels), classes=[f"class {n}" for n in range(count)], footprints=False)
         queries = list(RandomGeoSampler(dataset, 256, 64, seed=0))
         patch = _median(None, 0, queries, dataset)
-    return {"labels_ms": patch * 1e3, **_predicted(path, count)}
+    return {"labels of a patch, ms": patch * 1e3, **_predicted(path, count)}
 
 
-def _predicted(path: str, count: int) -> dict[str, float]:
+def _predicted(path: str, count: int) -> Figures:
     sys.path.insert(0, str(Path(__file__).resolve().parent / "sides"))
     from common import peak_mb
     from ours_side import predict
@@ -152,7 +210,7 @@ def _predicted(path: str, count: int) -> dict[str, float]:
     answer = predict(
         {"scene": path, "net": "linear", "classes": count, "tile": 256, "overlap": 64, "halo": 0, "batch": 8, "threads": 2}
     )  # fmt: skip
-    return {"predict_s": answer["seconds"], "peak_mb": peak_mb()}
+    return {"predicted, s": answer["seconds"], "of processor time, s": answer["cpu"], "memory, MB": peak_mb()}
 
 
 def _seconds(action: Callable[[], Any]) -> float:
@@ -187,18 +245,23 @@ def main() -> int:
         found = _pixels(words[0]) if what == "pixels" else _classes(words[0], int(words[1]))
         print(json.dumps(found))
         return 0
-    files = (1, 10, 100, 1_000) if given.quick else (1, 10, 100, 1_000, 10_000)
+    counts = (1, 10, 100, 1_000) if given.quick else (1, 10, 100, 1_000, 10_000)
     pixels = (1, 4, 16) if given.quick else (1, 4, 16, 64, 100, 400)
     classes = (2, 20) if given.quick else (2, 5, 20, 60, 200)
-    folder = given.data / "growth"
-    parts = [machine() + "."]
-    for title, lines in (
-        ("Files", by_files(folder, files)),
-        ("Pixels", by_pixels(folder, pixels)),
-        ("Classes", by_classes(folder, classes)),
+    folder, start = given.data / "growth", time.monotonic()
+    names = scenes.make_small(scenes.Data(folder, 0), max(counts))
+    parts = [
+        f"{machine()}, {load()}. Of figures, medians; every scene and number of classes in a process of its own."
+    ]
+    for table, works, measure in (
+        (FILES, counts, lambda count: _files(names[:count])),
+        (PIXELS, pixels, lambda size: _alone("pixels", str(_scene(folder, size)))),
+        (CLASSES, classes, lambda count: _alone("classes", str(_scene(folder, 4)), count)),
     ):
-        parts += ["", f"### {title}", "", *lines]
-        print("\n".join(parts[-len(lines) - 3 :]), flush=True)
+        lines = _measured(table, works, measure)
+        print("\n".join(lines), "\n", flush=True)
+        parts += ["", *lines]
+    print(f"{(time.monotonic() - start) / 60:.0f} minutes")
     if given.output:
         from run import put
 

@@ -208,6 +208,11 @@ def machine() -> str:
     return f"{today}, {os.cpu_count()} cores ({name}){memory}, {platform.system()} {platform.release()}"
 
 
+def load() -> str:
+    """Say how busy the machine is; before the first row that is what others do on it."""
+    return f"load {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else "load not known"
+
+
 def version_lines(versions: dict[str, dict[str, str]]) -> list[str]:
     """Return one line a side with its versions."""
     return [

@@ -161,6 +161,17 @@ def make(folder: Path, side: int, zion: Path | None) -> Data:
     return data
 
 
+def make_one(folder: Path, side: int, zion: Path | None) -> str:
+    """Make one uncompressed scene of a size and nothing else; return it. What is there is kept."""
+    data = Data(folder / f"side-{side}", side)
+    zone, position = CORNERS[0]
+    path = Path(data.scenes()[0])
+    if not path.exists():
+        image = mirrored(base_pixels(zion)[0], (side, side), 0)
+        write_cog(path, image, f"EPSG:{zone}", transform_of(zone, position, side), compress="NONE")
+    return str(path)
+
+
 def transform_of(zone: str, position: int, side: int) -> Affine:
     """Return the grid of a scene: two of them, side by side, in each zone."""
     span = side * PIXEL_M

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geotoolbox.prediction.lattice import Lattice, Window
+from geotoolbox.prediction.loops import add_tile, all_finite
 
 __all__ = ["FLOOR", "Strip", "StripAccumulator", "taper", "weights"]
 
@@ -48,7 +49,7 @@ class Strip:
 
     Attributes:
         window: Where they are, in pixels of the scene.
-        sums: (K, H, W) float32, Σ weight · probability.
+        sums: (K, H, W) float32, Σ weight · probability; in memory (H, K, W).
         weight: (H, W) float32, Σ weight; 1 where nothing was added.
         valid: (H, W) bool: the pixel has data and every tile that contributes to it succeeded.
         failed: (H, W) bool: a tile that contributes to the pixel failed.
@@ -73,28 +74,31 @@ class StripAccumulator:
         self, lattice: Lattice, block: Window, num_classes: int, emit: Callable[[Strip], None]
     ) -> None:
         self._lattice, self._block, self._emit = lattice, block, emit
-        # NumPy adds small arrays in this thread; torch would wake all of its threads for each.
         self._weights = weights(lattice).numpy()
         rows = lattice.tile_px - 2 * lattice.halo_px
-        self._product = np.empty((num_classes, rows, rows), dtype=np.float32)
-        self._sums = np.zeros((num_classes, rows, block.width), dtype=np.float32)
+        self._sums = np.zeros((rows, num_classes, block.width), dtype=np.float32)
         self._weight = np.zeros((rows, block.width), dtype=np.float32)
         self._valid = np.zeros((rows, block.width), dtype=np.bool_)
         self._failed = np.zeros((rows, block.width), dtype=np.bool_)
         self._row = lattice.tiles(block.top, block.bottom).start
 
-    def add(self, row: int, column: int, probabilities: Tensor, valid: NDArray[np.bool_]) -> None:
-        """Add a tile: its (K, T, T) probabilities and (T, T) validity."""
+    def add(self, row: int, column: int, probabilities: Tensor, valid: NDArray[np.bool_]) -> bool:
+        """Add a tile: its (K, T, T) probabilities and (T, T) validity.
+
+        Returns:
+            False, with nothing added, where a probability is NaN or infinite.
+        """
+        answer = np.ascontiguousarray(probabilities.numpy())
+        if not all_finite(answer.reshape(-1)):
+            return False
         self._advance_to(row)
         inside, at = self._place(row, column)
         kept = inside.within(self._tile_window(row, column))
         local = inside.within(self._lattice.kept_window(row, column))
-        weight = self._weights[local]
-        product = self._product[(slice(None), *local)]
-        np.multiply(probabilities.numpy()[(slice(None), *kept)], weight, out=product)
-        self._sums[(slice(None), *at)] += product
-        self._weight[at] += weight
-        self._valid[at] |= valid[kept]
+        places = _corner(kept), _corner(local), _corner(at)
+        out = self._sums, self._weight, self._valid
+        add_tile(answer, (self._weights, valid), places, inside.shape, out)
+        return True
 
     def fail(self, row: int, column: int) -> None:
         """Mark everything that a failed tile contributes to."""
@@ -131,7 +135,7 @@ class StripAccumulator:
         self._emit(
             Strip(
                 ready,
-                torch.from_numpy(self._sums[:, rows]),
+                torch.from_numpy(self._sums[rows]).transpose(0, 1),
                 torch.from_numpy(np.where(seen, weight, np.float32(1))),
                 self._valid[rows] & ~self._failed[rows] & seen,
                 self._failed[rows].copy(),
@@ -141,9 +145,10 @@ class StripAccumulator:
     def _shift(self) -> None:
         keep, step = self._lattice.taper_px, self._lattice.stride_px
         # Source and target never overlap: a taper is no longer than a stride.
-        for sums in (self._sums, self._weight):
-            sums[..., :keep, :] = sums[..., step : step + keep, :]
-            sums[..., keep:, :] = 0
-        for flags in (self._valid, self._failed):
-            flags[:keep] = flags[step : step + keep]
-            flags[keep:] = False
+        for sums in (self._sums, self._weight, self._valid, self._failed):
+            sums[:keep] = sums[step : step + keep]
+            sums[keep:] = 0
+
+
+def _corner(part: tuple[slice, slice]) -> tuple[int, int]:
+    return part[0].start, part[1].start

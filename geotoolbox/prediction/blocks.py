@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,61 +17,95 @@ from geotoolbox.prediction.blending import Strip, StripAccumulator
 from geotoolbox.prediction.forward import Forward
 from geotoolbox.prediction.grids import Target, pixel_area_m2, region_mask
 from geotoolbox.prediction.lattice import Lattice, Window
+from geotoolbox.prediction.loops import best_classes
 from geotoolbox.prediction.reading import SceneReader, TileData, TileFailure
 from geotoolbox.prediction.seams import SeamMeter
 from geotoolbox.prediction.writer import Layer, Planes
 
-__all__ = ["QUANTUM", "Batch", "BlockArrays", "Tile", "predict_block", "read_batches"]
+__all__ = ["QUANTUM", "Batch", "BlockArrays", "End", "Tile", "answered", "predict_block", "read_batches"]
 
 QUANTUM = 250
 """Probabilities are stored as whole numbers of 1/250."""
 
+MOST_WAITING = 16
+"""No more blocks than this wait for one forward pass."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A tile that was read, or why it could not be."""
+    """A tile that was read, or why it could not be; and how many were passed over since the last one."""
 
     row: int
     column: int
     data: TileData | None
     failure: str = ""
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Tiles of one block, in lattice order, and how many were passed over since the last batch."""
+class End:
+    """The end of a block; and how many tiles were passed over since the last one."""
 
-    tiles: tuple[Tile, ...]
     skipped: int
-    last: bool
+
+
+Item = Tile | End
+Batch = Sequence[Item]
+Answer = tuple[Item, Tensor | None]
 
 
 def read_batches(
-    reader: SceneReader, lattice: Lattice, target: Target, block: Window, batch_size: int
+    reader: SceneReader, lattice: Lattice, target: Target, blocks: Iterable[Window], batch_size: int
 ) -> Iterator[Batch]:
+    """Read the tiles of blocks, in lattice order, an end after each block.
+
+    A batch has ``batch_size`` tiles that could be read, of as many blocks as that takes; fewer only at the end,
+    and where so many blocks have next to nothing in them that the first would wait long for its answers.
+    """
+    pending: list[Item] = []
+    ends = readable = 0
+    for block in blocks:
+        for item in _tiles(reader, lattice, target, block):
+            pending.append(item)
+            ends += isinstance(item, End)
+            readable += isinstance(item, Tile) and item.data is not None
+            if readable == batch_size or (isinstance(item, End) and (not readable or ends == MOST_WAITING)):
+                yield pending
+                pending, ends, readable = [], 0, 0
+    if pending:
+        yield pending
+
+
+def _tiles(reader: SceneReader, lattice: Lattice, target: Target, block: Window) -> Iterator[Item]:
     """Read the tiles of a block. Those without a valid pixel that they contribute to are passed over."""
     mask = region_mask(target, block)
-    pending: list[Tile] = []
     skipped = 0
     for row in lattice.tiles(block.top, block.bottom):
         for column in lattice.tiles(block.left, block.right):
             kept = lattice.kept_window(row, column) & block
             wanted = None if mask is None else mask[kept.within(block)]
-            if wanted is not None and not wanted.any():
-                skipped += 1
-                continue
-            tile = _read(reader, row, column)
-            if tile.data is not None:
+            tile = _read(reader, row, column) if wanted is None or wanted.any() else None
+            if tile is not None and tile.data is not None:
                 outer = Window(*lattice.span(row), *lattice.span(column))
                 useful = tile.data.valid[kept.within(outer)]
                 if not (useful if wanted is None else useful & wanted).any():
-                    skipped += 1
-                    continue
-            pending.append(tile)
-            if sum(t.data is not None for t in pending) == batch_size:
-                yield Batch(tuple(pending), skipped, last=False)
-                pending, skipped = [], 0
-    yield Batch(tuple(pending), skipped, last=True)
+                    tile = None
+            if tile is None:
+                skipped += 1
+                continue
+            yield replace(tile, skipped=skipped)
+            skipped = 0
+    yield End(skipped)
+
+
+def answered(batches: Iterable[Batch], forward: Forward) -> Iterator[Answer]:
+    """Run the model on batches; yield the tiles, each with its answer (K, T, T) where it could be read, and ends."""
+    for batch in batches:
+        readable = [t.data for t in batch if isinstance(t, Tile) and t.data is not None]
+        found = iter(forward(readable)) if readable else iter(())
+        for item in batch:
+            there = isinstance(item, Tile) and item.data is not None
+            yield item, next(found) if there else None
 
 
 def _read(reader: SceneReader, row: int, column: int) -> Tile:
@@ -123,22 +157,23 @@ class BlockArrays:
         if not valid.any():
             return
         self.meter.add(strip)
-        best, index = strip.sums.max(dim=0)
-        labels = index.numpy()
         plane = self.planes["classes"]
-        plane[0, rows] = np.where(valid, self._values.astype(plane.dtype)[labels], plane[0, rows])
-        per_row = _count_rows(labels, valid, len(self.classes))
+        per_row = np.zeros((len(valid), len(self.classes)), dtype=np.int64)
+        sums = np.ascontiguousarray(strip.sums.transpose(0, 1).numpy())
+        best_classes(sums, valid, self._values.astype(plane.dtype), plane[0, rows], per_row)
         self.counts += per_row.sum(axis=0)
         self.areas_m2 += self._pixel_m2[rows] @ per_row
-        self._extras(strip, rows, valid, best)
+        if len(self.planes) > 1:
+            self._extras(strip, rows, valid)
 
-    def _extras(self, strip: Strip, rows: slice, valid: NDArray[np.bool_], best: Tensor) -> None:
+    def _extras(self, strip: Strip, rows: slice, valid: NDArray[np.bool_]) -> None:
+        planar = strip.sums.contiguous()  # one class after the other, as they are gone through
         if "confidence" in self.planes:
-            self._store("confidence", 0, rows, best / strip.weight, valid)
+            self._store("confidence", 0, rows, planar.amax(dim=0) / strip.weight, valid)
         if not {"probabilities", "entropy"} & self.planes.keys():
             return
-        entropy = torch.zeros_like(best)
-        for number, sums in enumerate(strip.sums):
+        entropy = torch.zeros_like(strip.weight)
+        for number, sums in enumerate(planar):
             share = sums / strip.weight
             if "probabilities" in self.planes:
                 self._store("probabilities", number, rows, share, valid)
@@ -162,21 +197,8 @@ class BlockArrays:
         }
 
 
-def _count_rows(labels: NDArray[np.int64], valid: NDArray[np.bool_], num_classes: int) -> NDArray[np.int64]:
-    """Count the valid pixels of each class in each row: (H, K), at a cost that does not grow with K.
-
-    Example:
-        >>> _count_rows(np.array([[0, 1, 1], [2, 2, 0]]), np.array([[True] * 3, [True, False, True]]), 3).tolist()
-        [[1, 2, 0], [1, 0, 1]]
-    """
-    height = len(labels)
-    codes = (labels + np.arange(height)[:, None] * num_classes)[valid]
-    return np.bincount(codes, minlength=height * num_classes).reshape(height, num_classes)
-
-
 def predict_block(
-    batches: Iterator[Batch],
-    forward: Forward,
+    answers: Iterator[Answer],
     lattice: Lattice,
     block: Window,
     *,
@@ -184,38 +206,32 @@ def predict_block(
     take: Callable[[Strip], None],
     after: Callable[[int], None],
 ) -> list[tuple[int, int, str]]:
-    """Predict and blend the tiles of a block.
+    """Blend the tiles of a block.
 
     Args:
-        batches: The tiles; taken up to the block's last batch.
-        forward: Runs the model.
+        answers: The tiles with the model's answers; taken up to the block's end.
         lattice: The tiling.
         block: The block.
         num_classes: The number of classes.
         take: Called with rows that are final, from top to bottom.
-        after: Called with the number of tiles done, after each batch.
+        after: Called with the number of tiles done, after each tile and at the end.
 
     Returns:
         (row, column, reason) of the tiles that failed.
     """
     sums = StripAccumulator(lattice, block, num_classes, take)
     failures: list[tuple[int, int, str]] = []
-    for batch in batches:
-        readable = [t.data for t in batch.tiles if t.data is not None]
-        found = forward(readable) if readable else torch.zeros((0, num_classes, 1, 1))
-        answers = zip(found, torch.isfinite(found.sum(dim=(1, 2, 3))).tolist(), strict=True)
-        for tile in batch.tiles:
-            reason = tile.failure
-            if tile.data is not None:
-                answer, finite = next(answers)
-                if finite:
-                    sums.add(tile.row, tile.column, answer, tile.data.valid)
-                    continue
-                reason = "the model answers with NaN or infinity"
-            sums.fail(tile.row, tile.column)
-            failures.append((tile.row, tile.column, reason))
-        after(len(batch.tiles) + batch.skipped)
-        if batch.last:
+    for item, answer in answers:
+        if isinstance(item, End):
+            after(item.skipped)
             break
+        reason = item.failure
+        if answer is not None and item.data is not None:
+            if not sums.add(item.row, item.column, answer, item.data.valid):
+                reason = "the model answers with NaN or infinity"
+        if reason:
+            sums.fail(item.row, item.column)
+            failures.append((item.row, item.column, reason))
+        after(1 + item.skipped)
     sums.finish()
     return failures

@@ -23,7 +23,7 @@ from geotoolbox.core.query import ALWAYS, Region, TimeInterval
 from geotoolbox.errors import NoSpace, explain
 from geotoolbox.models.predictor import check_bands
 from geotoolbox.prediction.blending import Strip
-from geotoolbox.prediction.blocks import QUANTUM, predict_block, read_batches
+from geotoolbox.prediction.blocks import QUANTUM, answered, predict_block, read_batches
 from geotoolbox.prediction.forward import Forward, OutOfDeviceMemory, TileModel, fixed_threads
 from geotoolbox.prediction.grids import Target, region_mask, resolve_target
 from geotoolbox.prediction.ledger import BlockRecord, Ledger
@@ -194,13 +194,14 @@ def predict_array(
         values[(slice(None), *at)] = np.where(good, (strip.sums / strip.weight).numpy(), np.float32(0))
 
     reader = SceneReader(dataset, target.scene, plan.lattice, plan.block_px, time)
-    with fixed_threads(plan.threads):
-        for _, _, window in plan.lattice.blocks(plan.work, plan.block_px):
-            with ahead(read_batches(reader, plan.lattice, target, window, forward.batch_size)) as batches:
-                failures = predict_block(
-                    batches, forward, plan.lattice, window,
-                    num_classes=count, take=take, after=lambda _: None,
-                )  # fmt: skip
+    windows = [window for _, _, window in plan.lattice.blocks(plan.work, plan.block_px)]
+    tiles = read_batches(reader, plan.lattice, target, windows, forward.batch_size)
+    with fixed_threads(plan.threads), ahead(tiles) as batches:
+        answers = answered(batches, forward)
+        for window in windows:
+            failures = predict_block(
+                answers, plan.lattice, window, num_classes=count, take=take, after=lambda _: None
+            )
             for row, column, reason in failures:
                 log.warning("tile (%d, %d) failed: %s", row, column, reason)
     return values, valid, target.geobox

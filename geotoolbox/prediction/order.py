@@ -11,7 +11,7 @@ import rasterio
 
 from geotoolbox.core.query import TimeInterval
 from geotoolbox.errors import BadInput, CannotRead, explain
-from geotoolbox.prediction.blocks import BlockArrays, predict_block, read_batches
+from geotoolbox.prediction.blocks import BlockArrays, answered, predict_block, read_batches
 from geotoolbox.prediction.forward import TileModel, fixed_threads
 from geotoolbox.prediction.grids import Target, region_mask
 from geotoolbox.prediction.lattice import Window
@@ -126,14 +126,14 @@ class BlockMaker:
         plan, target, start = self.order.plan, self.order.target, clock.monotonic()
         before = self._reader.nonfinite
         arrays = BlockArrays(window, target, self.order.model.classes, plan.lattice, self._layers)
-        tiles = read_batches(self._reader, plan.lattice, target, window, self._forward.batch_size)
+        tiles = read_batches(self._reader, plan.lattice, target, [window], self._forward.batch_size)
         with (
             rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES),
             fixed_threads(plan.threads),
             ahead(tiles) as batches,
         ):
             failures = predict_block(
-                batches, self._forward, plan.lattice, window,
+                answered(batches, self._forward), plan.lattice, window,
                 num_classes=len(plan.classes), take=arrays.take, after=lambda _: None,
             )  # fmt: skip
         record = write_block(self._files, (row, column), arrays, failures, start)

@@ -22,6 +22,7 @@ from geotoolbox.prediction.outputs import class_dtype, class_nodata
 __all__ = ["Plan", "choose_lattice", "make_plan"]
 
 BLOCK_STRIDES = 16
+LEAST_STRIDES = 4
 LARGEST_TILE_PX = 512
 STRIP_BYTES = 56 << 20
 CELL_BYTES = 64 << 20
@@ -166,7 +167,9 @@ def _block_px(lattice: Lattice, model: TileModel, depth: int, options: PredictOp
     if options.block_px is not None:
         return stride * max(1, round(options.block_px / stride))
     strip, cells = model.num_classes * lattice.tile_px * 4, 2 * stride * (4 * len(model.bands) + 1)
-    side = min(STRIP_BYTES // strip, CELL_BYTES // cells, math.isqrt(OUTPUT_BYTES // depth))
+    # Narrow blocks predict most of their tiles twice: beyond some classes, memory has to grow with them.
+    wide = max(STRIP_BYTES // strip, LEAST_STRIDES * stride)
+    side = min(wide, CELL_BYTES // cells, math.isqrt(OUTPUT_BYTES // depth))
     return stride * max(1, min(BLOCK_STRIDES, side // stride))
 
 

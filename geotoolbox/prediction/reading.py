@@ -6,7 +6,7 @@ import logging
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from affine import Affine
@@ -17,6 +17,7 @@ from rasterio.errors import RasterioError
 from geotoolbox.core.query import ALWAYS, Band, Query, Reading, Scene, TimeInterval
 from geotoolbox.errors import BadInput, Cancelled, GeoToolboxError, TooLarge, explain
 from geotoolbox.prediction.lattice import Lattice, Window, reflect
+from geotoolbox.prediction.loops import channels_last
 
 __all__ = ["ImageSource", "SceneReader", "TileData", "TileFailure", "window_geobox"]
 
@@ -173,18 +174,15 @@ class SceneReader:
                     fix="predict from an image layer, and choose one date of a time series",
                 )
             )
-        finite = np.isfinite(image).all(axis=0)
-        if not finite.all():
-            self.nonfinite += int((valid & ~finite).sum())
-            valid = valid & finite
-        if not valid.all():
-            image = np.where(valid, image, np.float32(0))
-        return TileData(_channels_last(image), valid)
+        ready = np.empty((*window.shape, self._channels), dtype=np.float32)
+        good = np.empty(window.shape, dtype=np.bool_)
+        self.nonfinite += channels_last(_plain(image, np.float32), _plain(valid, np.bool_), ready, good)
+        return TileData(ready.transpose(2, 0, 1), good)
 
 
-def _channels_last(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return (C, H, W) with the channels of a pixel side by side in memory."""
-    return np.ascontiguousarray(image.transpose(1, 2, 0), dtype=np.float32).transpose(2, 0, 1)
+def _plain(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
+    """Return an array as compiled loops take it: one after the other in memory."""
+    return np.ascontiguousarray(array, dtype=dtype)
 
 
 def _ascending(positions: NDArray[np.int64]) -> bool:

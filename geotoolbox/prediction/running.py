@@ -12,7 +12,7 @@ from typing import TypeVar
 from geotoolbox.core.classes import ClassTable
 from geotoolbox.core.events import Stage
 from geotoolbox.errors import BlocksFailed, explain
-from geotoolbox.prediction.blocks import Batch, BlockArrays, predict_block, read_batches
+from geotoolbox.prediction.blocks import Batch, BlockArrays, answered, predict_block, read_batches
 from geotoolbox.prediction.forward import Forward
 from geotoolbox.prediction.grids import Target
 from geotoolbox.prediction.lattice import Lattice, Window
@@ -60,8 +60,8 @@ class BlockRun:
 
     def batches(self, blocks: Sequence[Block]) -> Iterator[Batch]:
         """Read the tiles of all blocks, in order."""
-        for _, _, window in blocks:
-            yield from read_batches(self.reader, self.lattice, self.target, window, self.forward.batch_size)
+        windows = (window for _, _, window in blocks)
+        return read_batches(self.reader, self.lattice, self.target, windows, self.forward.batch_size)
 
     def execute(
         self, blocks: Sequence[Block], files: BlockFiles, ledger: Book, stage: Stage, *, strict: bool
@@ -76,6 +76,7 @@ class BlockRun:
             ThreadPoolExecutor(1, thread_name_prefix="write-behind") as pool,
             ahead(self.batches(blocks)) as batches,
         ):
+            answers = answered(batches, self.forward)
             writing: Future[BlockRecord] | None = None
             try:
                 for row, column, window in blocks:
@@ -83,7 +84,7 @@ class BlockRun:
                     start = time.monotonic()
                     arrays = BlockArrays(window, self.target, self.classes, self.lattice, self.layers)
                     failures = predict_block(
-                        batches, self.forward, self.lattice, window,
+                        answers, self.lattice, window,
                         num_classes=len(self.classes), take=arrays.take, after=stage.advance,
                     )  # fmt: skip
                     if failures and strict:

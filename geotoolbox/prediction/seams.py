@@ -10,12 +10,11 @@ import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from geotoolbox.prediction.blending import Strip
 from geotoolbox.prediction.lattice import Lattice
+from geotoolbox.prediction.loops import steps_across, steps_down
 
 __all__ = ["ALARM", "REACH_PX", "SeamMeter", "seam_ratio", "seams_show"]
 
@@ -44,40 +43,62 @@ class SeamMeter:
 
     def __init__(self, lattice: Lattice) -> None:
         self._lattice = lattice
-        self._last: tuple[Tensor, Tensor] | None = None
+        self._last: tuple[NDArray[np.float32], NDArray[np.bool_]] | None = None
         self.sums: NDArray[np.float64] = np.zeros((2, 2 * REACH_PX + 1))
 
     def add(self, strip: Strip) -> None:
         """Look at the final rows of a block; they must come from top to bottom."""
-        valid = torch.from_numpy(strip.valid)
-        first = -strip.window.top % SAMPLE
-        across = strip.sums[:, first::SAMPLE] / strip.weight[first::SAMPLE]
-        self._count(
-            across, valid[first::SAMPLE], self._lattice.is_seam(strip.window.left, strip.window.right)
-        )
-        left = -strip.window.left % SAMPLE
-        down = (strip.sums[:, :, left::SAMPLE] / strip.weight[:, left::SAMPLE]).transpose(1, 2)
-        good, top = valid[:, left::SAMPLE].T, strip.window.top
-        last = down[:, :, -1:].clone(), good[:, -1:].clone()
-        if self._last is not None:
-            down, good = torch.cat([self._last[0], down], 2), torch.cat([self._last[1], good], 1)
-            top -= 1
-        self._last = last
-        self._count(down, good, self._lattice.is_seam(top, strip.window.bottom))
+        window, weight = strip.window, strip.weight.numpy()
+        fields = np.ascontiguousarray(strip.sums.transpose(0, 1).numpy()), weight, strip.valid
+        edges = self._lattice.is_seam(window.left, window.right)[1:]
+        if len(edges):
+            totals, counts = np.zeros(len(edges)), np.zeros(len(edges), dtype=np.int64)
+            steps_across(
+                fields, (-window.top % SAMPLE, SAMPLE), np.flatnonzero(_near(edges)), (totals, counts)
+            )
+            self._count(edges, totals, counts)
+        first = -window.left % SAMPLE
+        if first < window.width:
+            self._down(fields, (first, SAMPLE), self._lattice.is_seam(window.top, window.bottom))
 
-    def _count(self, values: Tensor, valid: Tensor, seams: NDArray[np.bool_]) -> None:
-        if values.shape[-1] < 2 or not values.shape[-2]:
-            return
-        planes, good = values.numpy(), valid.numpy()
-        steps = np.abs(planes[:, :, 1:] - planes[:, :, :-1]).mean(0, dtype=np.float64)
-        both = good[:, 1:] & good[:, :-1]
-        totals, counts = np.where(both, steps, 0.0).sum(0), both.sum(0)
-        edges = seams[1:]
+    def _down(
+        self,
+        fields: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]],
+        cols: tuple[int, int],
+        edges: NDArray[np.bool_],
+    ) -> None:
+        begins = self._last is None  # then the first row has none above it
+        if self._last is None:
+            number = len(range(cols[0], fields[0].shape[2], cols[1]))
+            self._last = np.zeros((fields[0].shape[1], number), np.float32), np.zeros(number, np.bool_)
+        totals, counts = np.zeros(len(edges)), np.zeros(len(edges), dtype=np.int64)
+        rows = slice(1 if begins else 0, None)
+        near = np.zeros(len(edges), np.bool_)
+        near[rows] = _near(edges[rows])
+        steps_down(fields, cols, near, self._last, (totals, counts))
+        self._count(edges[rows], totals[rows], counts[rows])
+
+    def _count(
+        self, edges: NDArray[np.bool_], totals: NDArray[np.float64], counts: NDArray[np.int64]
+    ) -> None:
         for offset in range(-REACH_PX, REACH_PX + 1):
             where = np.flatnonzero(edges) + offset
             where = where[(where >= 0) & (where < len(edges))]
             where = where if offset == 0 else where[~edges[where]]
             self.sums[:, offset + REACH_PX] += totals[where].sum(), counts[where].sum()
+
+
+def _near(edges: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tell what is within reach of an edge.
+
+    Example:
+        >>> np.flatnonzero(_near(np.arange(100) == 50))[[0, -1]].tolist()
+        [38, 62]
+    """
+    near = np.zeros(len(edges), dtype=np.bool_)
+    for edge in np.flatnonzero(edges).tolist():
+        near[max(0, edge - REACH_PX) : edge + REACH_PX + 1] = True
+    return near
 
 
 def seam_ratio(profiles: Iterable[Profile]) -> float:

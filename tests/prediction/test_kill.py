@@ -62,7 +62,7 @@ def run(target: Any, *arguments: object) -> int | None:
 def test_r02_law_4_kill_minus_9_at_20_points_and_rerun_gives_the_same_bytes(tmp_path: Path) -> None:
     if "forkserver" not in mp.get_all_start_methods():
         pytest.skip("needs a start method that forks")
-    mp.get_context("forkserver").set_forkserver_preload([__name__, "geotoolbox.prediction.engine"])
+    mp.get_context("forkserver").set_forkserver_preload([__name__, "tests.prediction.warmed"])
     whole, folder, count = tmp_path / "whole", tmp_path / "killed", tmp_path / "count"
     whole.mkdir()
     folder.mkdir()
