@@ -59,6 +59,7 @@ bench-peers: setup
 bench: bench-peers
 	$(BIN)/python benchmarks/run.py --output docs/performance.md
 	$(BIN)/python benchmarks/growth.py --output docs/performance.md
+	$(BIN)/python benchmarks/limits.py --output docs/performance.md
 
 bench-quick: bench-peers
 	$(BIN)/python benchmarks/run.py --quick

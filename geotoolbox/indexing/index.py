@@ -149,7 +149,11 @@ class _Columns:
 
 
 def _bulk_tree(footprints: NDArray[np.object_], times: NDArray[np.float64]) -> rtree_index.Index:
-    parts, owner = shapely.get_parts(footprints, return_index=True)
+    parts, owner = footprints, np.arange(len(footprints), dtype=np.int64)
+    if (
+        shapely.get_type_id(footprints) != shapely.GeometryType.POLYGON
+    ).any():  # taking apart copies all of them
+        parts, owner = shapely.get_parts(footprints, return_index=True)
     keep = ~shapely.is_empty(parts)
     parts, owner = parts[keep], owner[keep].astype(np.int64)
     properties = rtree_index.Property(dimension=3)
