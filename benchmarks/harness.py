@@ -205,7 +205,8 @@ def machine() -> str:
     if hasattr(os, "sysconf"):
         memory = f", {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1024**3:.0f} GiB of memory"
     today = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d")
-    return f"{today}, {os.cpu_count()} cores ({name}){memory}, {platform.system()} {platform.release()}"
+    release = ".".join(platform.release().split(".")[:2])  # the rest is the machine's own business
+    return f"{today}, {os.cpu_count()} cores ({name}){memory}, {platform.system()} {release}"
 
 
 def load() -> str:
