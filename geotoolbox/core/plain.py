@@ -29,9 +29,8 @@ _TYPES = frozenset(
 _OWN_ORDER = b"II" if sys.byteorder == "little" else b"MM"
 
 
-_STRIP_BYTES = (
-    256 * 1024
-)  # read so much at a time: it is still in the processor's own cache when it is taken apart
+# Read so much at a time: it is still in the processor's own cache when it is taken apart.
+_STRIP_BYTES = 256 * 1024
 
 
 def _fill_in(value: float | None, dtype: np.dtype[Any]) -> Any:
