@@ -57,7 +57,7 @@ def compiled(function: Callable[P, R]) -> Compiled[P, R]:
 
     Numba is imported and the code made at the first call (about a second for each combination of types, once for
     a machine: it is kept beside the source, or in the user's cache folder). The environment variable
-    ``NUMBA_DISABLE_JIT=1`` runs the Python code as it stands.
+    ``NUMBA_DISABLE_JIT=1`` runs the Python code as it stands, for a debugger: it raises where a place is NaN.
 
     Args:
         function: Its arguments are arrays, numbers and tuples of them, by position; it calls nothing but NumPy,
